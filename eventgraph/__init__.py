@@ -1,0 +1,62 @@
+"""eventgraph: an event-graph messaging runtime for media servers.
+
+From the top down, each layer needing only those below it::
+
+    graph                              owns nodes, links and tasks; entered and left
+    statistics  views                  what can be seen of it
+    runner                             calls the hooks of one node, one at a time
+    node                               what people subclass
+    delegate                           a node's only handle on the graph
+    member                             how a node takes part, and how it leaves
+    runtime  backlog  dispatch         what nodes share; who waits; whose turn it is
+    topology  departure  link  state   plain data and pure decisions
+    event  errors
+
+``eventgraph.testing`` is for tests of one's own nodes.
+"""
+
+from eventgraph.delegate import NodeDelegate
+from eventgraph.errors import (
+    GraphClosedError,
+    GraphError,
+    LinkExistsError,
+    LinkNotFoundError,
+    LinkRefusedError,
+    LinkTableFullError,
+    NodeExistsError,
+    NodeExitedError,
+    NodeNotFoundError,
+)
+from eventgraph.event import Address, Event
+from eventgraph.graph import Graph
+from eventgraph.link import DropReason, Link, LinkTable
+from eventgraph.node import Node
+from eventgraph.runtime import Crash
+from eventgraph.state import NodeState
+from eventgraph.statistics import Counts, GraphSnapshot, LinkSnapshot, NodeSnapshot
+
+__all__ = [
+    "Address",
+    "Counts",
+    "Crash",
+    "DropReason",
+    "Event",
+    "Graph",
+    "GraphClosedError",
+    "GraphError",
+    "GraphSnapshot",
+    "Link",
+    "LinkExistsError",
+    "LinkNotFoundError",
+    "LinkRefusedError",
+    "LinkSnapshot",
+    "LinkTable",
+    "LinkTableFullError",
+    "Node",
+    "NodeDelegate",
+    "NodeExistsError",
+    "NodeExitedError",
+    "NodeNotFoundError",
+    "NodeSnapshot",
+    "NodeState",
+]

@@ -1,0 +1,181 @@
+"""Graph: owns the nodes, the links, and the tasks that run them."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from eventgraph.delegate import NodeDelegate
+from eventgraph.departure import DeparturePlan
+from eventgraph.errors import GraphClosedError
+from eventgraph.event import Address
+from eventgraph.link import Notice, Vertex
+from eventgraph.node import Node
+from eventgraph.runner import Runner, TaskRunner, logger, make_runner
+from eventgraph.runtime import Runtime
+from eventgraph.statistics import GraphSnapshot, take_snapshot
+
+
+class Graph:
+    """An event graph; use it as ``async with Graph() as graph``.
+
+    Leaving the block exits every node: senders first, so that what they sent is still
+    handled, and cycles together. Leaving it by an exception drains nothing: what waits in
+    the channels is dropped and counted, running hooks are cancelled, ``on_exit`` is still
+    called, and the exception goes on as it is. Either way nothing is left running.
+
+    Args:
+        exit_timeout: seconds that the nodes have to drain when the block is left; what has
+            not returned by then is cancelled and named in the log. Each ``on_exit`` also
+            has this long.
+    """
+
+    def __init__(self, *, exit_timeout: float = 5.0) -> None:
+        if not exit_timeout >= 0:
+            raise ValueError(f"exit_timeout is {exit_timeout} s; it must not be negative")
+        self._runtime = Runtime(exit_timeout, self._departed)
+        self._open = False
+        self._plan: DeparturePlan[Vertex] | None = None
+        self._empty = trio.Event()
+        self._nursery_manager = trio.open_nursery()
+        self._nursery: trio.Nursery | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._nursery is not None:
+            raise GraphClosedError("a graph is entered once; make a new one")
+        self._runtime.token = trio.lowlevel.current_trio_token()
+        self._nursery = await self._nursery_manager.__aenter__()
+        self._nursery.start_soon(self._runtime.dispatcher.run, name="eventgraph dispatcher")
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> bool:
+        self._open = False
+        cause = error
+        if cause is None:
+            try:
+                await self._drain()
+            except BaseException as interruption:  # cancelled from outside, or Ctrl-C
+                cause = interruption
+        self._cut_off()
+        raised = await self._close_nursery(cause)
+        if raised is not None:
+            raise raised
+        if cause is not None and cause is not error:
+            raise cause
+        return False
+
+    def add_node(self, node: Node) -> NodeDelegate:
+        """Take a node in; ``on_enter`` follows. Others may link to it from now on.
+
+        Raises:
+            NodeExistsError: its address is in use.
+            GraphClosedError: the graph is not entered, or is being left.
+            ValueError: a limit of the node is out of range.
+        """
+        if not self._open or self._nursery is None:
+            raise GraphClosedError(
+                f"cannot add {node.name}@{node.scope}: the graph is not open; "
+                "add nodes inside its async with block"
+            )
+        runner = make_runner(node, self._runtime)
+        self._runtime.topology.add(runner)
+        if isinstance(runner, TaskRunner):
+            self._nursery.start_soon(runner.run, name=f"eventgraph node {runner.address}")
+        else:
+            runner.wake()
+        return runner.delegate
+
+    def link_up(self, sender: Address, receiver: Address) -> int:
+        """Link two nodes on the sender's behalf; it learns the id by ``on_link_up``.
+
+        Returns:
+            The id of the link in the sender's table.
+        Raises:
+            NodeNotFoundError, LinkExistsError, LinkTableFullError, LinkRefusedError,
+            NodeExitedError: as ``NodeDelegate.request_link_up``.
+        """
+        topology = self._runtime.topology
+        link = topology.link_up(topology.find(sender), topology.find(receiver))
+        link.sender.tell(Notice("on_link_up", (link.id, receiver.scope, receiver.name)))
+        return link.id
+
+    def link_down(self, sender: Address, receiver: Address) -> None:
+        """Take the link between two nodes down; the sender is told by ``on_link_down``.
+
+        Raises:
+            NodeNotFoundError: one of them does not exist.
+            LinkNotFoundError: they are not linked in this direction.
+        """
+        topology = self._runtime.topology
+        topology.link_down(topology.find_link(topology.find(sender), topology.find(receiver)))
+
+    def snapshot(self) -> GraphSnapshot:
+        """Everything there is to know of the graph at this instant, as frozen structs."""
+        return take_snapshot(self._runtime)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no event waits and no hook runs."""
+        return all(vertex.parked for vertex in self._runtime.topology)
+
+    # Leaving
+
+    async def _drain(self) -> None:
+        """Exit all nodes in the direction of the links, for at most the exit time-out."""
+        topology = self._runtime.topology
+        self._plan = DeparturePlan(
+            {vertex: [link.receiver for link in vertex.outputs.up.values()] for vertex in topology}
+        )
+        for vertex in self._plan.first():
+            _runner(vertex).begin_exit()
+        if len(topology):
+            with trio.move_on_after(self._runtime.exit_timeout):
+                await self._empty.wait()
+        for vertex in topology:
+            runner = _runner(vertex)
+            if runner.leaving:
+                logger.warning("node %s held up the exit: %s", runner.address, runner.held_up_by())
+
+    def _departed(self, vertex: Vertex) -> None:
+        if self._plan is not None:
+            for follower in self._plan.left(vertex):
+                _runner(follower).begin_exit()
+            if not len(self._runtime.topology):
+                self._empty.set()
+
+    def _cut_off(self) -> None:
+        """Whoever is still there leaves now; plain nodes at once, tasks when cancelled."""
+        self._plan = None
+        for vertex in self._runtime.topology:
+            _runner(vertex).cut_off()
+        self._runtime.dispatcher.run_for(math.inf)
+
+    async def _close_nursery(self, cause: BaseException | None) -> BaseException | None:
+        """Wait for all tasks; what one of them died of, if it was not ``cause``."""
+        assert self._nursery is not None
+        self._nursery.cancel_scope.cancel()
+        try:
+            await self._nursery_manager.__aexit__(
+                type(cause) if cause else None, cause, cause.__traceback__ if cause else None
+            )
+        except BaseExceptionGroup as group:
+            _, own = group.split(lambda inner: inner is cause or isinstance(inner, trio.Cancelled))
+            if own is not None:
+                return own.exceptions[0] if len(own.exceptions) == 1 else own
+        except trio.Cancelled:
+            pass  # it is the cause
+        return None
+
+
+def _runner(vertex: Vertex) -> Runner:
+    assert isinstance(vertex, Runner)
+    return vertex

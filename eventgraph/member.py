@@ -1,0 +1,128 @@
+"""Member: a vertex that takes part in a running graph, and how it leaves.
+
+There are three ways out, and each ends in ``on_exit`` and then ``_left``:
+
+* ``begin_exit``: refuse what is new, handle what was accepted;
+* ``fail``: a hook raised; throw away what waits, tell every sender;
+* ``cut_off``: the graph is left without draining.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from eventgraph.backlog import Backlog
+from eventgraph.event import Address
+from eventgraph.link import DropReason, Link, Tally, Vertex
+from eventgraph.runtime import Runtime
+from eventgraph.state import NodeState
+
+
+class Member(Vertex):
+    """A vertex with its tallies, its backlog and its departure."""
+
+    __slots__ = (
+        "_departure",
+        "backlog",
+        "from_threads",
+        "gone",
+        "leaving",
+        "runtime",
+        "to_self",
+        "type_name",
+    )
+
+    def __init__(
+        self, address: Address, max_links: int, channel_size: int, runtime: Runtime, type_name: str
+    ) -> None:
+        super().__init__(address, max_links, channel_size)
+        self.runtime = runtime
+        self.type_name = type_name
+        self.leaving = False  # exiting, crashed or cut off: on_exit comes when all is handled
+        self.gone = False  # on_exit has returned
+        self.to_self = Tally()
+        self.from_threads: Tally | None = None  # made and written under the thread lock
+        self.backlog: Backlog | None = None
+        self._departure: trio.Event | None = None
+
+    # What comes in beside the links
+
+    def demand_backlog(self) -> Backlog:
+        """The backlog, made if need be; under the thread lock, for threads use it too."""
+        if self.backlog is None:
+            self.backlog = Backlog()
+        return self.backlog
+
+    def pump(self) -> None:
+        """Move what waits in the backlog into the channel, as far as there is room."""
+        if self.backlog:
+            self.backlog.admit(self)
+        if self.entries and self.parked:
+            self.wake()
+
+    def input_lost(self, link: Link) -> None:
+        if self.backlog:
+            self.backlog.turn_away(link)
+
+    # Ways out
+
+    def begin_exit(self) -> None:
+        """Take no more events; leave when those accepted have been handled. Idempotent."""
+        if self.leaving:
+            return
+        self.leaving = True
+        self.state = NodeState.EXITING
+        with self.runtime.thread_lock:
+            self.demand_backlog().closed = True
+        self.runtime.topology.close_inputs(self)
+        if self.parked:
+            self.wake()
+
+    def fail(self) -> None:
+        """A hook raised: unlink, and throw away what waits."""
+        self.state = NodeState.CRASHED
+        self._abandon(DropReason.CRASHED)
+
+    def cut_off(self) -> None:
+        """Leave without handling what waits."""
+        if self.state is not NodeState.CRASHED:
+            self.state = NodeState.EXITING
+        self._abandon(DropReason.CANCELLED)
+        if self.parked:
+            self.wake()
+
+    def _abandon(self, reason: DropReason) -> None:
+        self.leaving = True
+        self.runtime.topology.isolate(self)
+        with self.runtime.thread_lock:
+            backlog = self.demand_backlog()
+            backlog.closed = True
+            for waiting in (self.entries, backlog.inbox):
+                for tally, _event in waiting:
+                    tally.discard(reason)
+                waiting.clear()
+
+    def _left(self) -> None:
+        """on_exit is over: free the address and tell who waits."""
+        self.gone = True
+        if self.state is not NodeState.CRASHED:
+            self.state = NodeState.EXITED
+        runtime = self.runtime
+        runtime.topology.isolate(self)
+        runtime.topology.remove(self)
+        runtime.topology.retired.absorb(self.to_self)
+        with runtime.thread_lock:
+            if self.from_threads is not None:
+                runtime.retired_threads.absorb(self.from_threads)
+        if self._departure is not None:
+            self._departure.set()
+        runtime.departed(self)
+
+    async def wait_left(self) -> None:
+        """Return when on_exit is over and the address is free."""
+        if self.gone:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._departure is None:
+            self._departure = trio.Event()
+        await self._departure.wait()
