@@ -1,0 +1,31 @@
+"""Settings that all tests share."""
+
+import os
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# These machines are shared: a slow example is no bug. Examples are bounded instead.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+
+# Debian package -> the program that shows whether it is there.
+PROGRAMS = {
+    "ffmpeg": "ffmpeg",
+    "gstreamer1.0-tools": "gst-launch-1.0",
+    "graphviz": "dot",
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip an interop test whose program is missing, naming the package to install."""
+    for marker in item.iter_markers("interop"):
+        missing = [package for package in marker.args if not shutil.which(PROGRAMS[package])]
+        if missing:
+            message = f"needs the Debian package {', '.join(missing)}: apt-get install it"
+            if os.environ.get("REQUIRE_ALL") == "1":
+                pytest.fail(message)
+            pytest.skip(message)
+
+
