@@ -66,7 +66,7 @@ class Graph:
             except BaseException as interruption:  # cancelled from outside, or Ctrl-C
                 cause = interruption
         self._cut_off()
-        raised = await self._close_nursery(cause)
+        raised = await self._close_nursery()
         if raised is not None:
             raise raised
         if cause is not None and cause is not error:
@@ -123,6 +123,11 @@ class Graph:
         return take_snapshot(self._runtime)
 
     @property
+    def busy(self) -> list[Address]:
+        """The nodes for which an event waits or of which a hook runs."""
+        return [vertex.address for vertex in self._runtime.topology if not vertex.parked]
+
+    @property
     def idle(self) -> bool:
         """Whether no event waits and no hook runs."""
         return all(vertex.parked for vertex in self._runtime.topology)
@@ -159,20 +164,22 @@ class Graph:
             _runner(vertex).cut_off()
         self._runtime.dispatcher.run_for(math.inf)
 
-    async def _close_nursery(self, cause: BaseException | None) -> BaseException | None:
-        """Wait for all tasks; what one of them died of, if it was not ``cause``."""
+    async def _close_nursery(self) -> BaseException | None:
+        """Wait for all tasks; what one of them died of, such as Ctrl-C in a hook.
+
+        The nursery is not told of an exception in the body: it would wrap it in a group,
+        and rebuild a group that it contains.
+        """
         assert self._nursery is not None
         self._nursery.cancel_scope.cancel()
         try:
-            await self._nursery_manager.__aexit__(
-                type(cause) if cause else None, cause, cause.__traceback__ if cause else None
-            )
+            await self._nursery_manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
-            _, own = group.split(lambda inner: inner is cause or isinstance(inner, trio.Cancelled))
+            _, own = group.split(trio.Cancelled)
             if own is not None:
                 return own.exceptions[0] if len(own.exceptions) == 1 else own
         except trio.Cancelled:
-            pass  # it is the cause
+            pass  # the body has it too
         return None
 
 

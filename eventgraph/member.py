@@ -114,6 +114,7 @@ class Member(Vertex):
         with runtime.thread_lock:
             if self.from_threads is not None:
                 runtime.retired_threads.absorb(self.from_threads)
+            self.from_threads = runtime.retired_threads  # of threads that go on delivering
         if self._departure is not None:
             self._departure.set()
         runtime.departed(self)

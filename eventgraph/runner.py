@@ -161,11 +161,14 @@ class TaskRunner(Runner):
                 await _finish(getattr(self.node, notice.hook)(*notice.arguments))
                 self._end_notice(notice)
             elif entries:
-                await _finish(self._on_event(entries.popleft()[1]))
+                event = entries.popleft()[1]
+                if self.backlog:  # now: this hook may take long, and there is room
+                    self.backlog.admit(self)
+                await _finish(self._on_event(event))
             else:
                 break
-            if self.backlog:
-                self.backlog.admit(self)
+        if self.backlog:
+            self.backlog.admit(self)
         if control or entries:
             await trio.lowlevel.checkpoint()
         elif not self.leaving:
