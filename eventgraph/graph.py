@@ -82,10 +82,7 @@ class Graph:
             ValueError: a limit of the node is out of range.
         """
         if not self._open or self._nursery is None:
-            raise GraphClosedError(
-                f"cannot add {node.name}@{node.scope}: the graph is not open; "
-                "add nodes inside its async with block"
-            )
+            raise GraphClosedError("the graph is not open: add nodes inside its async with block")
         runner = make_runner(node, self._runtime)
         self._runtime.topology.add(runner)
         if isinstance(runner, TaskRunner):

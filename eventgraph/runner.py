@@ -16,6 +16,7 @@ import trio
 
 from eventgraph.delegate import NodeDelegate
 from eventgraph.dispatch import TURN_EVENTS
+from eventgraph.errors import GraphError
 from eventgraph.event import Address
 from eventgraph.link import Notice
 from eventgraph.member import Member
@@ -223,7 +224,16 @@ async def _finish(result: Awaitable[None] | None) -> None:
 
 
 def make_runner(node: Node, runtime: Runtime) -> Runner:
-    """The runner that fits the hooks of a node."""
+    """The runner that fits the hooks of a node.
+
+    Raises:
+        GraphError: the node was not initialised.
+        ValueError: a limit of the node is out of range.
+    """
+    if not hasattr(node, "name"):
+        raise GraphError(
+            f"{type(node).__name__} has no address: call super().__init__(scope, name) first"
+        )
     if any(inspect.iscoroutinefunction(getattr(node, hook)) for hook in HOOKS):
         return TaskRunner(node, runtime)
     return Runner(node, runtime)
