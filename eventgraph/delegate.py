@@ -57,13 +57,13 @@ class NodeDelegate:
             link = self._up[link_id]
         except KeyError:
             return self._refuse(link_id)
-        receiver = link.receiver
-        entries = receiver.entries
-        if len(entries) < receiver.capacity:
+        entries = link.entries
+        waiting = len(entries)
+        if waiting < link.capacity:
             entries.append((link, event))
             link.accepted += 1
-            if receiver.parked:
-                receiver.wake()
+            if not waiting and link.receiver.parked:  # who has events waiting is not parked
+                link.receiver.wake()
             return True
         link.refuse(DropReason.FULL)
         return False
@@ -72,13 +72,13 @@ class NodeDelegate:
         """Deliver to every output link that is up; how many took it."""
         taken = 0
         for link in self._up.values():
-            receiver = link.receiver
-            entries = receiver.entries
-            if len(entries) < receiver.capacity:
+            entries = link.entries
+            waiting = len(entries)
+            if waiting < link.capacity:
                 entries.append((link, event))
                 link.accepted += 1
-                if receiver.parked:
-                    receiver.wake()
+                if not waiting and link.receiver.parked:
+                    link.receiver.wake()
                 taken += 1
             else:
                 link.refuse(DropReason.FULL)

@@ -4,13 +4,14 @@ Why not a task and a channel for each node: waking a trio task costs as much as 
 deliveries. Here a delivery to a busy graph appends to a deque, and only the first one to
 an idle graph wakes a task.
 
-Fairness comes from two bounds. A node has a turn of at most ``quota`` events, then goes to
-the back of the ready-queue. The dispatcher works for one SLICE, then lets trio serve
-sockets, timers and other tasks. The clock is read once a turn, so a node whose turn alone
-outlasts a slice gets its quota halved, down to one event; it grows back by and by.
+Fairness comes from two bounds. A node has a turn of at most TURN_EVENTS events, then goes
+to the back of the ready-queue. The dispatcher works for one SLICE, then lets trio serve
+sockets, timers and other tasks. The clock is read once a turn; only a node whose last turn
+alone outlasted a slice has it read after each event, and its turn cut short.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Protocol
 
@@ -25,13 +26,22 @@ SLICE = 0.001  # seconds; sockets wait no longer than this plus one turn
 class Ready(Protocol):
     """What stands in the ready-queue."""
 
-    quota: int  # events that a turn may take, 1..TURN_EVENTS
+    slow: bool  # its last turn outlasted a slice
 
     def turn(self) -> None:
         """Run hooks for a bounded time; come back to the ready-queue or park."""
 
     def crash(self, error: BaseException) -> None:
         """Deal with what a hook raised, or raise it again if it has to pass."""
+
+
+def steps_of_a_slice(count: int) -> Iterator[None]:
+    """``count`` steps, or fewer: none begins when the slice is over."""
+    end = perf_counter() + SLICE
+    for _ in range(count):
+        yield
+        if perf_counter() > end:
+            return
 
 
 class Dispatcher:
@@ -67,10 +77,7 @@ class Dispatcher:
                 node.crash(error)
             began, now = now, clock()
             if now > end:
-                if now - began > SLICE:
-                    node.quota = max(1, node.quota // 2)
-                elif node.quota < TURN_EVENTS:
-                    node.quota += 1
+                node.slow = now - began > SLICE
                 break
 
     async def run(self) -> None:

@@ -79,15 +79,20 @@ class Tally:
 
 
 class Link(Tally):
-    """One direction between two nodes."""
+    """One direction between two nodes.
 
-    __slots__ = ("id", "receiver", "sender")
+    ``entries`` and ``capacity`` are the receiver's channel and its bound, one lookup nearer.
+    """
+
+    __slots__ = ("capacity", "entries", "id", "receiver", "sender")
 
     def __init__(self, sender: Vertex, receiver: Vertex) -> None:
         super().__init__()
         self.id = 0  # until it has a slot
         self.sender = sender
         self.receiver = receiver
+        self.entries = receiver.entries
+        self.capacity = receiver.capacity
 
 
 class LinkTable:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import trio
 
 from eventgraph.delegate import NodeDelegate
-from eventgraph.dispatch import TURN_EVENTS
+from eventgraph.dispatch import TURN_EVENTS, steps_of_a_slice
 from eventgraph.errors import GraphError
 from eventgraph.event import Address
 from eventgraph.link import Notice
@@ -38,7 +38,7 @@ PASSING = (KeyboardInterrupt, trio.Cancelled, GeneratorExit)
 class Runner(Member):
     """Runs a node whose hooks are all plain, in turns on the dispatcher."""
 
-    __slots__ = ("_dispatcher", "_on_event", "_ready", "delegate", "hook", "node", "quota")
+    __slots__ = ("_dispatcher", "_on_event", "_ready", "delegate", "hook", "node", "slow")
 
     def __init__(self, node: Node, runtime: Runtime) -> None:
         address = Address(node.scope, node.name)
@@ -47,7 +47,7 @@ class Runner(Member):
         self.delegate = NodeDelegate(self)
         self.hook = "on_event"  # the one that runs, or would run next
         self._on_event: Callable[[Any], Any] = node.on_event
-        self.quota = TURN_EVENTS
+        self.slow = False
         self._dispatcher = runtime.dispatcher
         self._ready = runtime.dispatcher.ready
         self.control.append(Notice("on_enter", (self.delegate,)))
@@ -65,10 +65,14 @@ class Runner(Member):
         if control:
             self._notify()
         count = len(entries)
-        if count > self.quota:  # not min(): its call costs as much as a delivery
-            count = self.quota
+        if count > TURN_EVENTS:  # not min(): its call costs as much as a delivery
+            count = TURN_EVENTS
+        steps: Iterable[object] = range(count)
+        if self.slow:
+            steps = steps_of_a_slice(count)
+            self.slow = False
         on_event, take = self._on_event, entries.popleft
-        for _ in range(count):
+        for _ in steps:
             if control:
                 break
             on_event(take()[1])

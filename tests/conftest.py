@@ -27,5 +27,3 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if os.environ.get("REQUIRE_ALL") == "1":
                 pytest.fail(message)
             pytest.skip(message)
-
-
