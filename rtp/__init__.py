@@ -1,0 +1,86 @@
+"""rtp: a media server on an event graph.
+
+From the top down, each layer needing only those below it::
+
+    nodes                              what people link: sources, sinks, and between them
+    network  endpoint                  sessions joined with sockets
+    udp  timers                        the two tasks that all sessions share
+    session                            one RTP session, without I/O and without a clock
+    outgoing  reception  latch         what it sends; what it counts; whom it listens to
+    rtcp_reporter  rtcp_interval  rtcp reports, and when
+    sdp  sdp_parser                    offer and answer
+    media  wav  g711                   sound
+    packet  payload_format  seqnum     data on the wire
+    statistics  drops  errors
+
+``rtp.server`` and ``rtp.cli`` are the edge that people touch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .drops import DropReason
+    from .endpoint import EndpointStatistics, RtpEndpoint
+    from .errors import RtpError, SdpError, UnknownPayloadTypeError
+    from .media import END, PCM, RTP, AudioFrame, EndOfStream, EndReason
+    from .network import RtpNetwork
+    from .packet import RtpPacket
+    from .payload_format import PCMA, PCMU, STATIC_FORMATS, PayloadFormat
+    from .session import RtpSession
+    from .statistics import SessionStatistics
+
+__all__ = [
+    "END",
+    "PCM",
+    "PCMA",
+    "PCMU",
+    "RTP",
+    "STATIC_FORMATS",
+    "AudioFrame",
+    "DropReason",
+    "EndOfStream",
+    "EndReason",
+    "EndpointStatistics",
+    "PayloadFormat",
+    "RtpEndpoint",
+    "RtpError",
+    "RtpNetwork",
+    "RtpPacket",
+    "RtpSession",
+    "SdpError",
+    "SessionStatistics",
+    "UnknownPayloadTypeError",
+]
+
+_HOMES = {
+    "AudioFrame": "media",
+    "DropReason": "drops",
+    "END": "media",
+    "EndOfStream": "media",
+    "EndReason": "media",
+    "EndpointStatistics": "endpoint",
+    "PCM": "media",
+    "PCMA": "payload_format",
+    "PCMU": "payload_format",
+    "PayloadFormat": "payload_format",
+    "RTP": "media",
+    "RtpEndpoint": "endpoint",
+    "RtpError": "errors",
+    "RtpNetwork": "network",
+    "RtpPacket": "packet",
+    "RtpSession": "session",
+    "STATIC_FORMATS": "payload_format",
+    "SdpError": "errors",
+    "SessionStatistics": "statistics",
+    "UnknownPayloadTypeError": "errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: the command line needs few of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,182 @@
+"""The commands of ``eventgraph``, and what they take."""
+
+import logging
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from cyclopts import App, Parameter, validators
+
+from rtp.errors import RtpError
+
+if TYPE_CHECKING:
+    from rtp.server.config import Config
+    from rtp.server.welcome import Running
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+GraphFormat = Literal["text", "mermaid", "dot", "json"]
+Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"eventgraph {version('eventgraph')}"
+
+
+app = App(
+    name="eventgraph",
+    help="An event-graph messaging runtime for media servers.",
+    version=_version,
+    help_format="markdown",
+)
+
+
+class CommandError(RtpError):
+    """A command cannot do what was asked; the message is one line that says what to do."""
+
+
+@app.command(sort_key=1)
+def serve(
+    *,
+    config: Annotated[Path | None, Parameter(alias="-c")] = None,
+    host: str | None = None,
+    port: Port | None = None,
+    recordings: Path | None = None,
+    log_level: LogLevel | None = None,
+) -> int:
+    """Start the media server. Ctrl-C ends it.
+
+    Without any option it listens on 127.0.0.1 and runs a demo: a tone, and an RTP session that
+    sends back what it gets. It prints how to try both with ffmpeg.
+    An option given here wins over the file.
+
+    Parameters
+    ----------
+    config
+        Settings, a TOML file; docs/reference/configuration.md has every key.
+    host
+        Address of the HTTP edge, such as 127.0.0.1 or ::1.
+    port
+        Port of the HTTP edge; 0 takes any that is free.
+    recordings
+        Directory for WAV files; made if need be.
+    log_level
+        What to log on standard error, this and worse.
+    """
+    import trio
+
+    from rtp.server.app import run_server
+
+    settings = _settings(config, host, port, recordings, log_level)
+    logging.basicConfig(format=LOG_FORMAT, level=logging.WARNING)
+    for name in ("eventgraph", "rtp"):
+        logging.getLogger(name).setLevel(settings.log.level.upper())
+    # The server answers these itself. When it has ended there is nothing left to interrupt:
+    # a second Ctrl-C while Python winds up must not print a traceback.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    trio.run(partial(run_server, settings, _announce))
+    return 0
+
+
+@app.command(sort_key=2)
+def graph(
+    *,
+    url: str = DEFAULT_URL,
+    format: GraphFormat = "text",
+) -> int:
+    """Print the graph of a running server.
+
+    Nodes by scope, with the links between them and what went through each.
+
+    Parameters
+    ----------
+    url
+        Where the server is.
+    format
+        As what. For a picture: eventgraph graph --format dot | dot -Tsvg > graph.svg
+    """
+    from eventgraph import views
+    from rtp.remote_graph import fetch_graph
+
+    snapshot = fetch_graph(url)
+    match format:
+        case "text":
+            text = views.to_text(snapshot)
+        case "mermaid":
+            text = views.to_mermaid(snapshot)
+        case "dot":
+            text = views.to_dot(snapshot)
+        case "json":
+            text = views.to_json(snapshot).decode() + "\n"
+    sys.stdout.write(text)
+    return 0
+
+
+def bench(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]) -> int:
+    """Run the benchmarks of a checkout of the repository."""
+    here, installed = Path.cwd(), Path(__file__).resolve().parents[1]
+    for checkout in (installed, here):
+        if (checkout / "benchmarks" / "__main__.py").is_file():
+            break
+    else:
+        raise CommandError(
+            "the benchmarks are part of the repository, not of the package; "
+            "clone it, and run `make bench` there"
+        )
+    environment = dict(os.environ)
+    paths = [str(checkout), *filter(None, [environment.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    command = [sys.executable, "-P", "-m", "benchmarks", *arguments]
+    sys.stdout.flush()
+    os.execve(sys.executable, command, environment)
+
+
+app.command(bench, sort_key=3, help_flags=(), version_flags=())  # the benchmarks have their own
+
+
+def _settings(
+    path: Path | None,
+    host: str | None,
+    port: int | None,
+    recordings: Path | None,
+    log_level: LogLevel | None,
+) -> "Config":
+    """The file's settings, and those of the command line instead where there are any."""
+    from msgspec.structs import replace
+
+    from rtp.server.config import Config, Host, LogLevel
+    from rtp.server.config_file import load_config
+
+    settings = Config() if path is None else load_config(path)
+    http = settings.http
+    if host is not None:
+        try:
+            http = replace(http, host=Host(host))
+        except ValueError as error:
+            raise CommandError(f"--host: {error}") from error
+    if port is not None:
+        http = replace(http, port=port)
+    settings = replace(settings, http=http)
+    if recordings is not None:
+        changed = replace(settings.recordings, directory=str(recordings))
+        settings = replace(settings, recordings=changed)
+    if log_level is not None:
+        settings = replace(settings, log=replace(settings.log, level=LogLevel(log_level)))
+    return settings
+
+
+def _announce(running: "Running") -> None:
+    from rtp.server.welcome import welcome
+
+    try:
+        print(welcome(running, DEFAULT_URL), flush=True)
+    except OSError:  # nobody reads it: no reason to stop serving
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends

@@ -1,0 +1,10 @@
+"""The media server that people start, and its HTTP edge.
+
+app                        everything from the start to the last Ctrl-C
+demo  recordings           the demo graph, and the files it writes
+welcome  ending            what is printed at the start; how a person ends it
+http  graph_view  problem  routes, forms of the graph, errors
+connections                Hypercorn's connections, and an end to them
+config_file  config        settings
+errors
+"""

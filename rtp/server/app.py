@@ -1,0 +1,47 @@
+"""The server: network, graph, demo and HTTP edge, from the start to the last Ctrl-C."""
+
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+
+import trio
+
+from eventgraph import Graph
+from rtp.network import RtpNetwork
+
+from .config import Config
+from .demo import NO_DEMO, start_demo
+from .ending import ending_by_signal
+from .http import listen, serve_http, url_of
+from .welcome import Running
+
+
+async def run_server(config: Config, announce: Callable[[Running], None]) -> None:
+    """Serve until SIGINT or SIGTERM; a second one drains nothing. Neither of them raises.
+
+    Args:
+        config: all settings.
+        announce: is called once everything is up.
+    Raises:
+        StartError: a port, an address or a directory cannot be had.
+    """
+    with ending_by_signal() as ending, listen(config.http) as listener, ending.hurry:
+        async with RtpNetwork() as network, Graph(exit_timeout=config.graph.exit_timeout) as graph:
+            demo = start_demo(graph, network, config) if config.demo.enabled else NO_DEMO
+            async with trio.open_nursery() as edge:
+                edge.start_soon(
+                    partial(
+                        serve_http, graph, config.http, sessions=demo.sessions, listener=listener
+                    )
+                )
+                announce(
+                    Running(
+                        version=version("eventgraph"),
+                        url=url_of(listener),
+                        rtp_host=config.rtp.host,
+                        echo_port=demo.echo_port,
+                        recordings=demo.recordings,
+                    )
+                )
+                await ending.wanted.wait()
+                edge.cancel_scope.cancel()

@@ -1,0 +1,162 @@
+"""The HTTP edge: what a running server shows of itself.
+
+GET /                       what there is
+GET /graph                  the event graph; ?format=json|text|mermaid|dot
+GET /healthz                200 as long as the event loop turns
+GET /sessions/{name}.sdp    how to listen to a session
+"""
+
+import socket
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import trio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from eventgraph import Graph
+
+from .config import HttpConfig
+from .connections import Connections
+from .errors import StartError, reason
+from .graph_view import VIEWS, GraphFormat, negotiate
+from .problem import problem
+
+LARGE_GRAPH = 200
+"""Nodes and links from which on a graph is drawn beside the event loop: about 0.5 ms."""
+
+UNREAD_LIMIT = 30_000
+"""Milliseconds until a client that does not read its answer is cut off; else it never is."""
+
+INDEX = """\
+eventgraph media server
+
+GET /graph                 the event graph; ?format=json|text|mermaid|dot
+GET /healthz               whether the server is up
+GET /sessions/{name}.sdp   how to listen to a session
+"""
+
+
+async def serve_http(
+    graph: Graph,
+    config: HttpConfig,
+    *,
+    sessions: Mapping[str, str] | None = None,
+    listener: socket.socket | None = None,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; then everything is closed within a second.
+
+    Args:
+        graph: what ``/graph`` shows.
+        config: where to listen.
+        sessions: session descriptions (SDP) by name; may change while serving.
+        listener: from `listen`, closed at the end; None: made here.
+        task_status: is told the URL, with the port that was picked if it was 0.
+    Raises:
+        StartError: it cannot listen there.
+    """
+    with listener or listen(config) as bound:
+        task_status.started(url_of(bound))
+        await Connections(application(graph, sessions or {})).serve(bound)
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where this machine reaches it."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def listen(config: HttpConfig) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        StartError: it cannot.
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_LIMIT)
+        listener.bind((config.host, config.port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"cannot serve HTTP on {config.host} port {config.port}: {reason(error)}; "
+            "choose another with --host and --port (0: any port that is free)"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def application(graph: Graph, sessions: Mapping[str, str]) -> Starlette:
+    """The ASGI application."""
+
+    async def index(_request: Request) -> Response:
+        return PlainTextResponse(INDEX)
+
+    async def healthz(_request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def graph_view(request: Request) -> Response:
+        wanted = request.query_params.get("format")
+        if wanted is None:
+            chosen = negotiate(",".join(request.headers.getlist("accept")))
+            if chosen is None:
+                types = ", ".join(view.media_type for view in VIEWS.values())
+                return problem(HTTPStatus.NOT_ACCEPTABLE, f"choose Accept from {types}")
+        else:
+            try:
+                chosen = GraphFormat(wanted)
+            except ValueError:
+                forms = ", ".join(GraphFormat)
+                detail = f"format is {wanted!r}; choose one of {forms}"
+                return problem(HTTPStatus.BAD_REQUEST, detail)
+        view = VIEWS[chosen]
+        snapshot = graph.snapshot()
+        body: bytes | str
+        if len(snapshot.nodes) + len(snapshot.links) < LARGE_GRAPH:
+            body = view.render(snapshot)
+        else:
+            body = await trio.to_thread.run_sync(view.render, snapshot, abandon_on_cancel=True)
+        headers = {"cache-control": "no-store", "vary": "accept"}
+        return Response(body, headers=headers, media_type=view.media_type)
+
+    async def session_description(request: Request) -> Response:
+        name = request.path_params["name"]
+        text = sessions.get(name)
+        if text is None:
+            there = ", ".join(sessions) or "none"
+            detail = f"there is no session {name!r}; there is: {there}"
+            return problem(HTTPStatus.NOT_FOUND, detail)
+        return Response(text, media_type="application/sdp")
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/graph", graph_view),
+            Route("/healthz", healthz),
+            Route("/sessions/{name}.sdp", session_description),
+        ],
+        exception_handlers={HTTPException: _http_error, Exception: _internal_error},
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    path = request.scope["path"]
+    detail = {
+        HTTPStatus.NOT_FOUND: f"there is nothing at {path!r}; GET / tells what there is",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{path} does not take {request.method}",
+    }.get(status, error.detail)
+    return problem(status, detail, dict(error.headers or {}))
+
+
+async def _internal_error(_request: Request, _error: Exception) -> Response:
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the log of the server has the traceback")

@@ -1,0 +1,307 @@
+"""The HTTP edge, over real sockets."""
+
+import gc
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+import trio
+from starlette.types import Receive, Send
+from trio.testing import wait_all_tasks_blocked
+
+from eventgraph import Address, Event, Graph, GraphSnapshot, Node, views
+from rtp.server import connections, http
+from rtp.server.config import Host, HttpConfig
+from rtp.server.connections import Connections
+from rtp.server.errors import StartError
+from rtp.server.graph_view import VIEWS, GraphFormat, negotiate
+from rtp.server.http import listen, serve_http
+
+ANY_PORT = HttpConfig(port=0)
+SDP = "v=0\r\n"
+REQUEST = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+HUGE = 20_000_000
+EXIT_LIMIT = 5.0
+"""Seconds; the promise is 1, but test machines are slow."""
+
+
+Serve = Callable[..., Awaitable[None]]
+
+
+@asynccontextmanager
+async def running(serve: Serve) -> AsyncIterator[str]:
+    """Its URL. Whatever it opened must be closed soon after it is cancelled."""
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(serve)
+        port = httpx.URL(url).port
+        assert port is not None
+        assert server_sockets(port)
+        yield url
+        nursery.cancel_scope.cancel()
+        started = trio.current_time()
+    assert trio.current_time() - started < EXIT_LIMIT
+    gc.collect()  # what was not closed would warn
+    assert not server_sockets(port)
+
+
+@asynccontextmanager
+async def serving(graph: Graph, config: HttpConfig = ANY_PORT) -> AsyncIterator[str]:
+    """The whole edge."""
+    async with running(partial(serve_http, graph, config, sessions={"echo": SDP})) as url:
+        yield url
+
+
+async def huge(_scope: object, _receive: Receive, send: Send) -> None:
+    """An ASGI application whose answer does not fit into the sockets' buffers."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": bytes(HUGE), "more_body": False})
+
+
+async def serve_huge(*, task_status: trio.TaskStatus[str]) -> None:
+    """Serve it as the edge would."""
+    listener = listen(ANY_PORT)
+    task_status.started(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    await Connections(huge).serve(listener)
+
+
+def server_sockets(port: int) -> set[str]:
+    """The sockets of this process that are bound to a TCP port, by inode."""
+    own = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the one that reads the directory
+            own.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
+            local, inode = line.split()[1], line.split()[9]
+            if local.endswith(f":{port:04X}") and f"socket:[{inode}]" in own:
+                found.add(inode)
+    return found
+
+
+async def get(url: str, **options: dict[str, str]) -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return await client.get(url, **options)  # type: ignore[arg-type]
+
+
+async def connect(url: str) -> trio.SocketStream:
+    address = httpx.URL(url)
+    assert address.port is not None
+    return await trio.open_tcp_stream(address.host, address.port)
+
+
+def assert_problem(response: httpx.Response, status: int, detail: str) -> None:
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["status"] == status
+    assert body["type"] == "about:blank"
+    assert detail in body["detail"]
+
+
+async def test_graph_is_answered_as_json_with_the_snapshot() -> None:
+    async with Graph() as graph:
+        source = graph.add_node(Node("demo", "source"))
+        sink = graph.add_node(Node("demo", "sink"))
+        source.deliver(source.request_link_up("demo", "sink"), Event(1))
+        await wait_all_tasks_blocked()
+        async with serving(graph) as url:
+            response = await get(f"{url}/graph")
+            expected = graph.snapshot()
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "application/json"
+        assert response.headers["cache-control"] == "no-store"
+        assert msgspec.json.decode(response.content, type=GraphSnapshot) == expected
+        assert expected.links[0].receiver == sink.address == Address("demo", "sink")
+        assert expected.links[0].counts.handled == 1
+
+
+@pytest.mark.parametrize("form", list(GraphFormat))
+async def test_format_in_the_query_chooses_the_view(form: GraphFormat) -> None:
+    async with Graph() as graph, serving(graph) as url:
+        response = await get(f"{url}/graph?format={form}", headers={"accept": "application/json"})
+        assert response.headers["content-type"].partition(";")[0] == VIEWS[form].media_type
+        expected = VIEWS[form].render(graph.snapshot())
+        assert response.content == (expected.encode() if isinstance(expected, str) else expected)
+
+
+async def test_accept_header_chooses_the_view() -> None:
+    async with Graph() as graph, serving(graph) as url:
+        response = await get(f"{url}/graph", headers={"accept": "text/vnd.graphviz"})
+        assert response.text == views.to_dot(graph.snapshot())
+        assert response.headers["vary"] == "accept"
+
+
+async def test_large_graph_is_answered_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LARGE_GRAPH", 1)
+    async with Graph() as graph, serving(graph) as url:
+        graph.add_node(Node("demo", "only"))
+        response = await get(f"{url}/graph?format=text")
+        assert response.text.startswith("1 node, 0 links")
+
+
+async def test_unknown_format_is_a_problem_that_names_the_choices() -> None:
+    async with Graph() as graph, serving(graph) as url:
+        response = await get(f"{url}/graph?format=png")
+        detail = "format is 'png'; choose one of json, text, mermaid, dot"
+        assert_problem(response, 400, detail)
+
+
+async def test_media_type_that_there_is_not_is_a_problem() -> None:
+    async with Graph() as graph, serving(graph) as url:
+        response = await get(f"{url}/graph", headers={"accept": "image/png"})
+        assert_problem(response, 406, "application/json, text/plain")
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("", GraphFormat.JSON),
+        ("*/*", GraphFormat.JSON),
+        ("text/html,application/xml;q=0.9,*/*;q=0.8", GraphFormat.JSON),
+        ("text/plain", GraphFormat.TEXT),
+        ("text/*", GraphFormat.TEXT),
+        ("TEXT/VND.Mermaid", GraphFormat.MERMAID),
+        ("text/plain;q=0.1, text/vnd.graphviz;q=0.2", GraphFormat.DOT),
+        ("text/plain;q=0, text/*", GraphFormat.MERMAID),
+        ("application/json;q=0", None),
+        ("image/png", None),
+        ("nonsense;;;q=x", GraphFormat.JSON),
+        ("text/plain;q=nan", GraphFormat.JSON),
+    ],
+)
+def test_most_wanted_media_type_wins(accept: str, form: GraphFormat | None) -> None:
+    assert negotiate(accept) is form
+
+
+async def test_session_description_is_answered_by_name() -> None:
+    async with Graph() as graph, serving(graph) as url:
+        response = await get(f"{url}/sessions/echo.sdp")
+        assert (response.text, response.headers["content-type"]) == (SDP, "application/sdp")
+        response = await get(f"{url}/sessions/other.sdp")
+        assert_problem(response, 404, "there is no session 'other'; there is: echo")
+
+
+async def test_every_route_on_the_index_is_there() -> None:
+    async with Graph() as graph, serving(graph) as url:
+        index = await get(url)
+        routes = [line.split()[1] for line in index.text.splitlines() if line.startswith("GET")]
+        assert len(routes) == 3
+        for route in routes:
+            response = await get(url + route.replace("{name}", "echo"))
+            assert response.status_code == 200, route
+
+
+async def test_unknown_path_is_a_problem() -> None:
+    async with Graph() as graph, serving(graph) as url:
+        assert_problem(await get(f"{url}/nowhere"), 404, "there is nothing at '/nowhere'")
+
+
+async def test_other_methods_are_a_problem_that_tells_which_are_taken() -> None:
+    async with Graph() as graph, serving(graph) as url, httpx.AsyncClient() as client:
+        response = await client.post(f"{url}/graph")
+        assert_problem(response, 405, "/graph does not take POST")
+        assert "GET" in response.headers["allow"]
+
+
+async def test_failing_route_is_a_problem_and_the_server_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> GraphSnapshot:
+        raise ValueError("broken")
+
+    async with Graph() as graph, serving(graph) as url:
+        monkeypatch.setattr(graph, "snapshot", fail)
+        assert_problem(await get(f"{url}/graph"), 500, "the log of the server")
+        assert (await get(f"{url}/healthz")).status_code == 200
+    assert "broken" in caplog.text
+
+
+@pytest.mark.parametrize("junk", [b"\x00\xff\r\n\r\n", b"GET /\r\n\r\n", b"G" * 100_000])
+async def test_junk_ends_its_connection_and_no_other(junk: bytes) -> None:
+    async with Graph() as graph, serving(graph) as url:
+        async with await connect(url) as stream:
+            try:
+                await stream.send_all(junk)
+                while await stream.receive_some():
+                    pass
+            except trio.BrokenResourceError:
+                pass  # cut off before all of it was read
+        assert (await get(f"{url}/healthz")).text == "ok\n"
+
+
+async def test_more_connections_than_the_limit_are_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
+    async with Graph() as graph, serving(graph) as url:
+        async with await connect(url):
+            await wait_all_tasks_blocked(0.01)
+            for _ in range(2):
+                async with await connect(url) as refused:
+                    assert await refused.receive_some() == b""
+        assert caplog.text.count("connections are refused") == 1
+
+
+async def test_ipv6_is_served() -> None:
+    async with Graph() as graph, serving(graph, HttpConfig(Host("::1"), 0)) as url:
+        assert url.startswith("http://[::1]:")
+        assert (await get(f"{url}/healthz")).text == "ok\n"
+
+
+async def test_port_in_use_is_an_error_that_says_what_to_do() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        async with Graph() as graph:
+            with pytest.raises(StartError, match=rf"port {port}: the port is in use; choose"):
+                await serve_http(graph, HttpConfig(port=port))
+
+
+async def test_foreign_address_is_an_error() -> None:
+    async with Graph() as graph:
+        with pytest.raises(StartError, match="this machine does not have that address"):
+            await serve_http(graph, HttpConfig(Host("192.0.2.1"), 0))
+
+
+async def test_idle_connections_do_not_hold_up_the_exit() -> None:
+    async with Graph() as graph, httpx.AsyncClient() as client:
+        async with serving(graph) as url:
+            assert (await client.get(f"{url}/healthz")).status_code == 200
+            silent = await connect(url)
+            await wait_all_tasks_blocked(0.01)
+        async with silent:
+            assert await silent.receive_some() == b""
+
+
+async def test_client_that_does_not_read_does_not_hold_up_the_exit() -> None:
+    async with running(serve_huge) as url:
+        stuck = await connect(url)
+        await stuck.send_all(REQUEST)
+        assert await stuck.receive_some(10)
+        await wait_all_tasks_blocked(0.01)
+    await stuck.aclose()
+
+
+async def test_answer_under_way_is_finished_at_the_exit() -> None:
+    received = 0
+
+    async def read(stream: trio.SocketStream) -> None:
+        nonlocal received
+        async with stream:
+            async for data in stream:
+                received += len(data)
+
+    async with trio.open_nursery() as nursery, running(serve_huge) as url:
+        stream = await connect(url)
+        await stream.send_all(REQUEST)
+        await wait_all_tasks_blocked(0.01)  # the buffers are full
+        nursery.start_soon(read, stream)
+    assert received > HUGE
