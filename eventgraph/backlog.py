@@ -31,54 +31,55 @@ class Offer:
 
 
 class Backlog:
-    """Of one node; made when something first has to wait for it."""
+    """Of one node; made when something first has to wait for it.
 
-    __slots__ = ("_inbox", "_offers", "closed")
+    ``inbox`` and ``closed`` are guarded by the graph's thread lock; only the graph's own
+    thread takes events out of the inbox.
+    """
+
+    __slots__ = ("_offers", "closed", "inbox")
 
     def __init__(self) -> None:
-        self.closed = False  # to threads; guarded by the graph's thread lock, as the inbox is
-        self._inbox: deque[tuple[Tally, Event]] = deque()
-        self._offers: deque[Offer] = deque()
-
-    @property
-    def inbox(self) -> deque[tuple[Tally, Event]]:
-        """What threads delivered and the channel had no room for yet."""
-        return self._inbox
+        self.closed = False
+        self.inbox: deque[tuple[Tally, Event]] = deque()
+        self._offers: dict[Offer, None] = {}  # in the order they came; one for each task
 
     def __bool__(self) -> bool:
-        return bool(self._inbox or self._offers)
+        return bool(self.inbox or self._offers)
 
     def put(self, tally: Tally, event: Event, capacity: int) -> DropReason | None:
         """Take an event from a thread that holds the lock; None, or why it was refused."""
         if self.closed:
             return DropReason.LINK_DOWN
-        if len(self._inbox) >= capacity:
+        if len(self.inbox) >= capacity:
             return DropReason.FULL
-        self._inbox.append((tally, event))
+        self.inbox.append((tally, event))
         return None
 
     async def offer(self, link: Link, event: Event, timeout: float) -> bool:
-        """Wait at most ``timeout`` seconds for room; whether the event got in."""
+        """Wait at most ``timeout`` seconds for room; whether the event got in.
+
+        If it is cancelled, the event did not get in.
+        """
         offer = Offer(link, event)
-        self._offers.append(offer)
+        self._offers[offer] = None
         reason = DropReason.CANCELLED
         try:
             with trio.move_on_after(timeout) as scope:
-                await offer.parking.park()
+                await offer.parking.park(on_cancel=lambda: self._offers.pop(offer))
             reason = DropReason.FULL if scope.cancelled_caught else DropReason.LINK_DOWN
         finally:
             if not offer.taken:
                 link.refuse(reason)
-                if offer in self._offers:
-                    self._offers.remove(offer)
         return offer.taken
 
     def admit(self, vertex: Vertex) -> None:
         """Move what fits into the channel of the vertex that this backlog belongs to."""
-        entries, inbox, offers = vertex.entries, self._inbox, self._offers
+        entries, inbox, offers = vertex.entries, self.inbox, self._offers
         while (offers or inbox) and len(entries) < vertex.capacity:
             if offers:
-                offer = offers.popleft()
+                offer = next(iter(offers))
+                del offers[offer]
                 entries.append((offer.link, offer.event))
                 offer.link.accepted += 1
                 offer.taken = True
@@ -86,9 +87,8 @@ class Backlog:
             if inbox and len(entries) < vertex.capacity:
                 entries.append(inbox.popleft())
 
-    def turn_away(self, link: Link) -> None:
-        """The link went down: nobody waits on it any longer."""
-        for offer in tuple(self._offers):
-            if offer.link is link:
-                self._offers.remove(offer)
-                offer.parking.unpark()
+    def turn_away(self, link: Link | None = None) -> None:
+        """Nobody waits on this link any longer, or on any: it went down."""
+        for offer in [o for o in self._offers if link is None or o.link is link]:
+            del self._offers[offer]
+            offer.parking.unpark()

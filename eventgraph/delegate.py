@@ -1,6 +1,7 @@
 """NodeDelegate: a node's only handle on the graph."""
 
 import math
+from contextlib import suppress
 
 import trio
 
@@ -90,7 +91,8 @@ class NodeDelegate:
         Args:
             timeout: seconds, finite, at least 0.
         Returns:
-            Whether it was taken in time. False at once when the link is or goes down.
+            Whether it was taken in time. False at once when the link is or goes down. If the
+            call is cancelled, it was not taken.
         Raises:
             LinkNotFoundError: that id was never issued to this node.
             ValueError: the time-out is negative or not finite.
@@ -130,7 +132,8 @@ class NodeDelegate:
 
         Events wait in an inbox of the receiver, as large as its channel, until the graph's
         thread moves them on. They are in order for each thread and link. They are counted
-        as this node's ``from_threads``, not on the link.
+        as this node's ``from_threads``, not on the link. Not for signal handlers and
+        finalisers: they might interrupt a thread that holds the lock.
 
         Raises:
             LinkNotFoundError: that id was never issued to this node.
@@ -155,7 +158,8 @@ class NodeDelegate:
                 return False
             tally.accepted += 1
         assert runtime.token is not None
-        runtime.token.run_sync_soon(receiver.pump, idempotent=True)
+        with suppress(trio.RunFinishedError):  # then the graph is gone, and has counted it
+            runtime.token.run_sync_soon(receiver.pump, idempotent=True)
         return True
 
     # Links

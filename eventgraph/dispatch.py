@@ -50,12 +50,13 @@ class Dispatcher:
     Whoever appends to ``ready`` calls ``unpark()`` if ``parked`` says so.
     """
 
-    __slots__ = ("_parking", "parked", "ready")
+    __slots__ = ("_parking", "_scope", "parked", "ready")
 
     def __init__(self) -> None:
         self.ready: deque[Ready] = deque()
         self.parked = False
         self._parking = ParkedTask()
+        self._scope = trio.CancelScope(shield=True)
 
     def unpark(self) -> None:
         """The ready-queue is not empty any longer."""
@@ -81,11 +82,20 @@ class Dispatcher:
                 break
 
     async def run(self) -> None:
-        """Drain the ready-queue until cancelled."""
-        while True:
-            self.run_for(SLICE)
-            if self.ready:
-                await trio.lowlevel.checkpoint()
-            else:
-                self.parked = True
-                await self._parking.park()
+        """Drain the ready-queue until ``stop``.
+
+        Shielded: when the graph's owner is cancelled, it may still be cleaning up, and wait
+        for nodes that exit.
+        """
+        with self._scope:
+            while True:
+                self.run_for(SLICE)
+                if self.ready:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    self.parked = True
+                    await self._parking.park()
+
+    def stop(self) -> None:
+        """End ``run``."""
+        self._scope.cancel()

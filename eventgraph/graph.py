@@ -59,18 +59,20 @@ class Graph:
         _traceback: TracebackType | None,
     ) -> bool:
         self._open = False
-        cause = error
-        if cause is None:
-            try:
+        raised: list[BaseException] = []
+        try:
+            if error is None:
                 await self._drain()
-            except BaseException as interruption:  # cancelled from outside, or Ctrl-C
-                cause = interruption
-        self._cut_off()
-        raised = await self._close_nursery()
-        if raised is not None:
-            raise raised
-        if cause is not None and cause is not error:
-            raise cause
+        except BaseException as interruption:  # cancelled from outside, or Ctrl-C
+            raised.append(interruption)
+        raised += self._cut_off()
+        raised += await self._close_nursery()
+        # Ctrl-C out of a hook weighs more than what the body raised or was cancelled by.
+        for grave in raised:
+            if not isinstance(grave, trio.Cancelled):
+                raise grave
+        if error is None and raised:
+            raise raised[0]
         return False
 
     def add_node(self, node: Node) -> NodeDelegate:
@@ -79,7 +81,8 @@ class Graph:
         Raises:
             NodeExistsError: its address is in use.
             GraphClosedError: the graph is not entered, or is being left.
-            ValueError: a limit of the node is out of range.
+            GraphError, TypeError, ValueError: the node was not initialised, or a limit of it
+                is not an int or out of range.
         """
         if not self._open or self._nursery is None:
             raise GraphClosedError("the graph is not open: add nodes inside its async with block")
@@ -122,30 +125,32 @@ class Graph:
     @property
     def busy(self) -> list[Address]:
         """The nodes for which an event waits or of which a hook runs."""
-        return [vertex.address for vertex in self._runtime.topology if not vertex.parked]
+        runners = map(_runner, self._runtime.topology)
+        return [r.address for r in runners if not r.parked or r.backlog]
 
     @property
     def idle(self) -> bool:
         """Whether no event waits and no hook runs."""
-        return all(vertex.parked for vertex in self._runtime.topology)
+        return not self.busy
 
     # Leaving
 
     async def _drain(self) -> None:
         """Exit all nodes in the direction of the links, for at most the exit time-out."""
         topology = self._runtime.topology
-        self._plan = DeparturePlan(
-            {vertex: [link.receiver for link in vertex.outputs.up.values()] for vertex in topology}
-        )
-        for vertex in self._plan.first():
-            _runner(vertex).begin_exit()
-        if len(topology):
-            with trio.move_on_after(self._runtime.exit_timeout):
+        with trio.move_on_after(self._runtime.exit_timeout):
+            for vertex in topology:
+                await _runner(vertex).wait_entered()  # it may be about to link and deliver
+            self._plan = DeparturePlan(
+                {v: [link.receiver for link in v.outputs.up.values()] for v in topology}
+            )
+            for vertex in self._plan.first():
+                _runner(vertex).begin_exit()
+            if len(topology):
                 await self._empty.wait()
         for vertex in topology:
-            runner = _runner(vertex)
-            if runner.leaving:
-                logger.warning("node %s held up the exit: %s", runner.address, runner.held_up_by())
+            if reason := _runner(vertex).held_up_by():
+                logger.warning("node %s held up the exit: %s", vertex.address, reason)
 
     def _departed(self, vertex: Vertex) -> None:
         if self._plan is not None:
@@ -154,30 +159,39 @@ class Graph:
             if not len(self._runtime.topology):
                 self._empty.set()
 
-    def _cut_off(self) -> None:
-        """Whoever is still there leaves now; plain nodes at once, tasks when cancelled."""
+    def _cut_off(self) -> list[BaseException]:
+        """Whoever is still there leaves now; plain nodes at once, tasks when cancelled.
+
+        Returns:
+            what passed out of hooks meanwhile, such as Ctrl-C; it stops nobody's on_exit.
+        """
         self._plan = None
+        passed: list[BaseException] = []
+        dispatcher = self._runtime.dispatcher
         for vertex in self._runtime.topology:
             _runner(vertex).cut_off()
-        self._runtime.dispatcher.run_for(math.inf)
+        while dispatcher.ready:
+            try:
+                dispatcher.run_for(math.inf)
+            except BaseException as error:
+                passed.append(error)
+        return passed
 
-    async def _close_nursery(self) -> BaseException | None:
-        """Wait for all tasks; what one of them died of, such as Ctrl-C in a hook.
+    async def _close_nursery(self) -> list[BaseException]:
+        """Wait for all tasks; what they died of, such as Ctrl-C in a hook.
 
         The nursery is not told of an exception in the body: it would wrap it in a group,
         and rebuild a group that it contains.
         """
         assert self._nursery is not None
-        self._nursery.cancel_scope.cancel()
+        self._runtime.dispatcher.stop()
         try:
             await self._nursery_manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
-            _, own = group.split(trio.Cancelled)
-            if own is not None:
-                return own.exceptions[0] if len(own.exceptions) == 1 else own
-        except trio.Cancelled:
-            pass  # the body has it too
-        return None
+            return list(group.exceptions)
+        except trio.Cancelled as cancelled:
+            return [cancelled]
+        return []
 
 
 def _runner(vertex: Vertex) -> Runner:

@@ -77,6 +77,14 @@ class Tally:
                 own[reason] = own.get(reason, 0) + count
         other.accepted, other.refused, other.discarded = 0, self.refused, self.discarded
 
+    def copy(self) -> Tally:
+        """The same counts, which stay as they are."""
+        twin = Tally()
+        twin.accepted = self.accepted
+        twin.refused = self.refused.copy()
+        twin.discarded = self.discarded.copy()
+        return twin
+
 
 class Link(Tally):
     """One direction between two nodes.
@@ -110,11 +118,6 @@ class LinkTable:
         self.closing: dict[int, Link] = {}
         self._generations: list[int] = []  # of the slots that have been used
         self._freed: list[int] = []  # those of them that are free
-
-    @property
-    def room(self) -> int:
-        """How many more links fit."""
-        return self.size - len(self.up)
 
     def put_up(self, link: Link) -> None:
         """Give the link a slot and its id.
@@ -192,6 +195,9 @@ class Vertex:
     )
 
     def __init__(self, address: Address, max_links: int, channel_size: int) -> None:
+        for limit, value in (("max_links", max_links), ("channel_size", channel_size)):
+            if not isinstance(value, int):
+                raise TypeError(f"{limit} of {address} is {value!r}; it must be an int")
         if not 0 <= max_links <= MAX_LINKS:
             raise ValueError(f"max_links of {address} is {max_links}; it must be 0..{MAX_LINKS}")
         if channel_size < 1:

@@ -23,6 +23,7 @@ class Member(Vertex):
 
     __slots__ = (
         "_departure",
+        "_entry",
         "backlog",
         "from_threads",
         "gone",
@@ -43,6 +44,7 @@ class Member(Vertex):
         self.to_self = Tally()
         self.from_threads: Tally | None = None  # made and written under the thread lock
         self.backlog: Backlog | None = None
+        self._entry: trio.Event | None = None  # made when somebody waits for it
         self._departure: trio.Event | None = None
 
     # What comes in beside the links
@@ -73,7 +75,9 @@ class Member(Vertex):
         self.leaving = True
         self.state = NodeState.EXITING
         with self.runtime.thread_lock:
-            self.demand_backlog().closed = True
+            backlog = self.demand_backlog()
+            backlog.closed = True
+        backlog.turn_away()
         self.runtime.topology.close_inputs(self)
         if self.parked:
             self.wake()
@@ -93,7 +97,6 @@ class Member(Vertex):
 
     def _abandon(self, reason: DropReason) -> None:
         self.leaving = True
-        self.runtime.topology.isolate(self)
         with self.runtime.thread_lock:
             backlog = self.demand_backlog()
             backlog.closed = True
@@ -101,6 +104,15 @@ class Member(Vertex):
                 for tally, _event in waiting:
                     tally.discard(reason)
                 waiting.clear()
+        backlog.turn_away()
+        self.runtime.topology.isolate(self)
+
+    def _entered(self) -> None:
+        """on_enter has returned."""
+        if self.state is NodeState.ENTERING:
+            self.state = NodeState.RUNNING
+        if self._entry is not None:
+            self._entry.set()
 
     def _left(self) -> None:
         """on_exit is over: free the address and tell who waits."""
@@ -115,15 +127,21 @@ class Member(Vertex):
             if self.from_threads is not None:
                 runtime.retired_threads.absorb(self.from_threads)
             self.from_threads = runtime.retired_threads  # of threads that go on delivering
-        if self._departure is not None:
-            self._departure.set()
+        for waited_for in (self._entry, self._departure):
+            if waited_for is not None:
+                waited_for.set()
         runtime.departed(self)
+
+    async def wait_entered(self) -> None:
+        """Return when on_enter has returned, or the node is gone."""
+        if self.state is NodeState.ENTERING:
+            self._entry = self._entry or trio.Event()
+            await self._entry.wait()
 
     async def wait_left(self) -> None:
         """Return when on_exit is over and the address is free."""
         if self.gone:
             await trio.lowlevel.checkpoint()
             return
-        if self._departure is None:
-            self._departure = trio.Event()
+        self._departure = self._departure or trio.Event()
         await self._departure.wait()

@@ -17,7 +17,7 @@ class Node:
 
     The limits are fixed once the node has been added:
 
-    * ``max_links``: output links that fit into its link table, 0..65535;
+    * ``max_links``: output links that fit into its link table, 0..65536;
     * ``channel_size``: events that fit into its data channel, at least 1.
     """
 

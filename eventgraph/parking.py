@@ -5,6 +5,8 @@ scheduler's own two calls are enough and cost a third. It is on the path of ever
 event: parked dispatcher, one delivery, handler.
 """
 
+from collections.abc import Callable
+
 import trio
 
 
@@ -16,10 +18,22 @@ class ParkedTask:
     def __init__(self) -> None:
         self.task: trio.lowlevel.Task | None = None
 
-    async def park(self) -> None:
-        """Sleep until ``unpark``; may be cancelled."""
+    async def park(self, on_cancel: Callable[[], object] | None = None) -> None:
+        """Sleep until ``unpark``.
+
+        Args:
+            on_cancel: called in the same step as a cancellation takes effect, so that
+                nobody can hand anything over to a task that will not know.
+        """
+
+        def leave(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self.task = None
+            if on_cancel is not None:
+                on_cancel()
+            return trio.lowlevel.Abort.SUCCEEDED
+
         self.task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._leave)
+        await trio.lowlevel.wait_task_rescheduled(leave)
 
     def unpark(self) -> None:
         """Let the parked task go on in the scheduler's next round."""
@@ -27,7 +41,3 @@ class ParkedTask:
         if task is not None:
             self.task = None
             trio.lowlevel.reschedule(task)
-
-    def _leave(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self.task = None
-        return trio.lowlevel.Abort.SUCCEEDED

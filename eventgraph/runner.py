@@ -1,15 +1,16 @@
 """Runner: calls the hooks of one node, one at a time.
 
 A turn is the same for both kinds: first what the control channel holds, then data; when
-there is nothing left, leave or park. A ``Runner`` has its turns on the dispatcher, a
-``TaskRunner`` in a task of its own, because one of its hooks is ``async def``.
+there is nothing left, leave or park. A ``PlainRunner`` has its turns on the dispatcher; a
+``TaskRunner`` has them in a task of its own, because one of its hooks is ``async def``.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import trio
@@ -27,18 +28,11 @@ from eventgraph.state import NodeState
 
 logger = logging.getLogger("eventgraph")
 
-TURN = range(TURN_EVENTS)
-
-
-# Not the node's: the program is being stopped, or the task cancelled. Everything else that
-# a hook raises is a crash of its node, SystemExit and asyncio's CancelledError among it.
-PASSING = (KeyboardInterrupt, trio.Cancelled, GeneratorExit)
-
 
 class Runner(Member):
-    """Runs a node whose hooks are all plain, in turns on the dispatcher."""
+    """What both kinds have: the node, its delegate, and what happens when a hook raises."""
 
-    __slots__ = ("_dispatcher", "_on_event", "_ready", "delegate", "hook", "node", "slow")
+    __slots__ = ("_on_event", "delegate", "hook", "node")
 
     def __init__(self, node: Node, runtime: Runtime) -> None:
         address = Address(node.scope, node.name)
@@ -47,15 +41,70 @@ class Runner(Member):
         self.delegate = NodeDelegate(self)
         self.hook = "on_event"  # the one that runs, or would run next
         self._on_event: Callable[[Any], Any] = node.on_event
-        self.slow = False
-        self._dispatcher = runtime.dispatcher
-        self._ready = runtime.dispatcher.ready
         self.control.append(Notice("on_enter", (self.delegate,)))
+
+    def crash(self, error: BaseException) -> None:
+        """What a hook raised arrives here, and nowhere else."""
+        passing, own = self._split(error)
+        if own is not None:
+            self.runtime.report_crash(self.address, self.hook, own)
+        if self.hook == "on_exit":
+            if own is not None:
+                self.state = NodeState.CRASHED
+            self._left()
+        elif own is not None:
+            self.fail()
+            self._resume()
+        if passing is not None:
+            raise passing
+
+    @abstractmethod
+    def held_up_by(self) -> str | None:
+        """What would have to end before this node can leave, for people."""
+
+    def _resume(self) -> None:
+        """After a crash: on_exit is still to be called."""
+
+    def _begin_notice(self) -> Notice:
+        notice = self.control.popleft()
+        self.hook = notice.hook
+        return notice
+
+    def _end_notice(self, notice: Notice) -> None:
+        self.hook = "on_event"
+        if notice.link is not None:
+            self.runtime.topology.told(notice.link)
+        elif notice.hook == "on_enter":
+            self._entered()
+
+    def _passes(self, error: BaseException) -> bool:
+        """Whether it is not the node's: the program is being stopped.
+
+        All else is a crash, SystemExit and asyncio's CancelledError among it.
+        """
+        return isinstance(error, KeyboardInterrupt)
+
+    def _split(self, error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+        """An exception as the part that passes and the part that is the node's own."""
+        if isinstance(error, BaseExceptionGroup):
+            return error.split(lambda inner: self._passes(inner))  # noqa: PLW0108  # no bound methods
+        return (error, None) if self._passes(error) else (None, error)
+
+
+class PlainRunner(Runner):
+    """Runs a node whose hooks are all plain, in turns on the dispatcher."""
+
+    __slots__ = ("_ready", "slow")
+
+    def __init__(self, node: Node, runtime: Runtime) -> None:
+        super().__init__(node, runtime)
+        self.slow = False
+        self._ready = runtime.dispatcher.ready
 
     def wake(self) -> None:
         self.parked = False
-        dispatcher = self._dispatcher
-        dispatcher.ready.append(self)
+        self._ready.append(self)
+        dispatcher = self.runtime.dispatcher
         if dispatcher.parked:
             dispatcher.unpark()
 
@@ -87,30 +136,15 @@ class Runner(Member):
             self.node.on_exit()
             self._left()
 
-    def crash(self, error: BaseException) -> None:
-        """What a hook raised arrives here, and nowhere else."""
-        passing, own = _split(error)
-        if own is not None:
-            self.runtime.report_crash(self.address, self.hook, own)
-            if self.hook == "on_exit":
-                self._left()
-            else:
-                self.fail()
-                self._resume()
-        if passing is not None:
-            raise passing
-
     def cut_off(self) -> None:
         super().cut_off()
-        self.wake()  # once too often does no harm: see turn
+        self._ready.append(self)  # once too often does no harm: see turn
 
-    def held_up_by(self) -> str:
-        """What keeps this node from leaving, for people."""
-        return f"{len(self.entries)} events wait in its channel"
+    def held_up_by(self) -> str | None:
+        return f"{len(self.entries)} events wait in its channel" if self.entries else None
 
     def _resume(self) -> None:
-        """After a crash: on_exit is still to be called."""
-        self.wake()
+        self._ready.append(self)
 
     def _notify(self) -> None:
         for _ in range(min(len(self.control), TURN_EVENTS)):
@@ -118,28 +152,21 @@ class Runner(Member):
             getattr(self.node, notice.hook)(*notice.arguments)
             self._end_notice(notice)
 
-    def _begin_notice(self) -> Notice:
-        notice = self.control.popleft()
-        self.hook = notice.hook
-        return notice
-
-    def _end_notice(self, notice: Notice) -> None:
-        self.hook = "on_event"
-        if notice.link is not None:
-            self.runtime.topology.told(notice.link)
-        elif self.state is NodeState.ENTERING:
-            self.state = NodeState.RUNNING
-
 
 class TaskRunner(Runner):
-    """Runs a node that has an ``async def`` hook, in a task of its own."""
+    """Runs a node that has an ``async def`` hook, in a task of its own.
 
-    __slots__ = ("_parking", "_scope")
+    The task is shielded from whatever cancels the graph's owner: it goes on until the graph
+    is left, and then ``cut_off`` cancels it.
+    """
+
+    __slots__ = ("_in_hook", "_parking", "_scope")
 
     def __init__(self, node: Node, runtime: Runtime) -> None:
         super().__init__(node, runtime)
+        self._in_hook = False
         self._parking = ParkedTask()
-        self._scope = trio.CancelScope()
+        self._scope = trio.CancelScope(shield=True)
 
     def wake(self) -> None:
         self.parked = False
@@ -147,29 +174,31 @@ class TaskRunner(Runner):
 
     async def run(self) -> None:
         """The task of this node, from on_enter to on_exit."""
-        try:
-            with self._scope:
-                while not self.gone:
-                    try:
-                        await self._turn()
-                    except BaseException as error:
-                        self.crash(error)
-        finally:
-            if not self.gone:  # cancelled
-                await self._exit_in_a_hurry()
+        with self._scope:
+            await self._run()
+        if not self.gone:  # cut off: on_exit is left, with a shield and a bound of its own
+            await self._run()
+
+    async def _run(self) -> None:
+        while not self.gone:
+            try:
+                await self._turn()
+            except BaseException as error:
+                self.crash(error)
 
     async def _turn(self) -> None:
         control, entries = self.control, self.entries
-        for _ in TURN:
+        for _ in steps_of_a_slice(TURN_EVENTS):
             if control:
                 notice = self._begin_notice()
-                await _finish(getattr(self.node, notice.hook)(*notice.arguments))
+                await self._call(getattr(self.node, notice.hook), *notice.arguments)
                 self._end_notice(notice)
             elif entries:
                 event = entries.popleft()[1]
                 if self.backlog:  # now: this hook may take long, and there is room
                     self.backlog.admit(self)
-                await _finish(self._on_event(event))
+                await self._call(self._on_event, event)
+                del event  # it may be a large frame, and the next may be long in coming
             else:
                 break
         if self.backlog:
@@ -182,49 +211,38 @@ class TaskRunner(Runner):
         else:
             await self._exit()
 
+    async def _call(self, hook: Callable[..., object], *arguments: object) -> None:
+        self._in_hook = True
+        try:
+            result = hook(*arguments)
+            if inspect.isawaitable(result):
+                await result
+        finally:
+            self._in_hook = False
+
     async def _exit(self) -> None:
         """Shielded, for it cleans up; bounded, for the graph waits for it."""
         self.hook = "on_exit"
         with trio.move_on_after(self.runtime.exit_timeout, shield=True) as scope:
-            await _finish(self.node.on_exit())
+            await self._call(self.node.on_exit)
         if scope.cancelled_caught:
             logger.warning("node %s: on_exit did not return in time; cancelled", self.address)
         self._left()
 
-    async def _exit_in_a_hurry(self) -> None:
-        if self.hook == "on_exit":  # it was interrupted by what passes its shield
-            self._left()
-            return
-        Member.cut_off(self)
-        try:
-            if self.control:  # on_enter has not begun, and a node that leaves has entered
-                await self._turn()
-            else:
-                await self._exit()
-        except BaseException as error:
-            self.crash(error)
-
     def cut_off(self) -> None:
-        Member.cut_off(self)
+        super().cut_off()
         self._scope.cancel()
 
-    def held_up_by(self) -> str:
-        return f"{self.hook} has not returned"
+    def held_up_by(self) -> str | None:
+        return f"{self.hook} has not returned" if self._in_hook else None
 
-    def _resume(self) -> None:
-        """The loop in ``run`` goes on by itself."""
-
-
-def _split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """An exception as the part that passes and the part that is the node's own."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(PASSING)
-    return (error, None) if isinstance(error, PASSING) else (None, error)
-
-
-async def _finish(result: Awaitable[None] | None) -> None:
-    if result is not None:
-        await result
+    def _passes(self, error: BaseException) -> bool:
+        """Cancelled passes if it is ours; GeneratorExit if the whole run was torn down."""
+        if isinstance(error, trio.Cancelled):
+            return self._scope.cancel_called and self.hook != "on_exit"
+        if isinstance(error, GeneratorExit):
+            return not trio.lowlevel.in_trio_task()
+        return super()._passes(error)
 
 
 def make_runner(node: Node, runtime: Runtime) -> Runner:
@@ -232,12 +250,13 @@ def make_runner(node: Node, runtime: Runtime) -> Runner:
 
     Raises:
         GraphError: the node was not initialised.
-        ValueError: a limit of the node is out of range.
+        TypeError, ValueError: a limit of the node is not an int, or out of range.
     """
     if not hasattr(node, "name"):
         raise GraphError(
             f"{type(node).__name__} has no address: call super().__init__(scope, name) first"
         )
-    if any(inspect.iscoroutinefunction(getattr(node, hook)) for hook in HOOKS):
+    hooks = (inspect.unwrap(getattr(node, hook)) for hook in HOOKS)
+    if any(inspect.iscoroutinefunction(hook) for hook in hooks):
         return TaskRunner(node, runtime)
-    return Runner(node, runtime)
+    return PlainRunner(node, runtime)

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 import trio
@@ -15,7 +16,9 @@ from eventgraph.event import Address
 from eventgraph.link import Tally, Vertex
 from eventgraph.topology import Topology
 
-CRASHES_KEPT = 64  # enough to see a pattern; each holds one formatted traceback
+CRASHES_KEPT = 64  # enough to see a pattern
+SUMMARY_LENGTH = 200  # characters; an exception may carry a whole frame
+TRACEBACK_LENGTH = 8000  # characters; some sixty frames of a stack
 
 logger = logging.getLogger("eventgraph")
 
@@ -59,10 +62,28 @@ class Runtime:
         self.retired_threads = Tally()
 
     def report_crash(self, address: Address, hook: str, error: BaseException) -> None:
-        """Log and keep what a hook of this node raised."""
-        logger.error("node %s crashed in %s", address, hook, exc_info=error)
-        text = "".join(traceback.format_exception(error))
+        """Log and keep what a hook of this node raised; whatever the exception does."""
+        with suppress(Exception):  # a filter of the user's may raise
+            logger.error("node %s crashed in %s", address, hook, exc_info=error)
+        try:
+            summary = traceback.format_exception_only(error)[-1].strip()
+            text = "".join(traceback.format_exception(error))
+        except Exception:
+            summary = text = f"{type(error).__name__} (it cannot be shown)"
         self.crash_count += 1
         self.crashes.append(
-            Crash(address.scope, address.name, hook, repr(error), text, time.time())
+            Crash(
+                address.scope,
+                address.name,
+                hook,
+                _shorten(summary, SUMMARY_LENGTH),
+                _shorten(text, TRACEBACK_LENGTH),
+                time.time(),
+            )
         )
+
+
+def _shorten(text: str, length: int) -> str:
+    """Cut out of the middle what is too long."""
+    half = length // 2
+    return text if len(text) <= length else f"{text[:half]} ... {text[-half:]}"

@@ -64,19 +64,23 @@ class GraphSnapshot(msgspec.Struct, frozen=True):
 def take_snapshot(runtime: Runtime) -> GraphSnapshot:
     """Count everything; costs as much as there are nodes, links and waiting events."""
     members = [vertex for vertex in runtime.topology if isinstance(vertex, Member)]
-    with runtime.thread_lock:  # else threads would deliver between the counts
-        queued: Counter[Tally] = Counter()
-        for member in members:
-            queued.update(tally for tally, _ in member.entries)
-            if member.backlog is not None:
-                queued.update(tally for tally, _ in member.backlog.inbox)
-        nodes = [_node(member, queued) for member in members]
-        links = [_link(link, queued) for member in members for link in _links_of(member)]
-        threads = [m.from_threads for m in members if m.from_threads is not None]
-        tallies: list[Tally] = [runtime.topology.retired, runtime.retired_threads, *threads]
-        tallies += (member.to_self for member in members)
-        tallies += (link for member in members for link in _links_of(member))
-        totals = _counts(tallies, sum(queued.values()))
+    with runtime.thread_lock:  # as briefly as can be: threads wait for it
+        inboxes = [tuple(m.backlog.inbox) if m.backlog is not None else () for m in members]
+        threads = [m.from_threads.copy() if m.from_threads else Tally() for m in members]
+        retired_threads = runtime.retired_threads.copy()
+    queued: Counter[Tally | None] = Counter()
+    for member, inbox in zip(members, inboxes, strict=True):
+        queued.update(tally for tally, _ in member.entries)
+        queued.update(tally for tally, _ in inbox)
+    nodes = [
+        _node(member, len(inbox), tally, queued)
+        for member, inbox, tally in zip(members, inboxes, threads, strict=True)
+    ]
+    links = [_link(link, queued) for member in members for link in _links_of(member)]
+    tallies: list[Tally] = [runtime.topology.retired, retired_threads, *threads]
+    tallies += (member.to_self for member in members)
+    tallies += (link for member in members for link in _links_of(member))
+    totals = _counts(tallies, sum(queued.values()))
     return GraphSnapshot(nodes, links, totals, runtime.crash_count, list(runtime.crashes))
 
 
@@ -84,8 +88,9 @@ def _links_of(member: Member) -> list[Link]:
     return [*member.outputs.up.values(), *member.outputs.closing.values()]
 
 
-def _node(member: Member, queued: Mapping[Tally, int]) -> NodeSnapshot:
-    threads = member.from_threads
+def _node(
+    member: Member, waiting: int, by_threads: Tally, queued: Mapping[Tally | None, int]
+) -> NodeSnapshot:
     return NodeSnapshot(
         address=member.address,
         type=member.type_name,
@@ -95,13 +100,13 @@ def _node(member: Member, queued: Mapping[Tally, int]) -> NodeSnapshot:
         max_links=member.outputs.size,
         channel_size=member.capacity,
         queued=len(member.entries),
-        waiting=len(member.backlog.inbox) if member.backlog is not None else 0,
+        waiting=waiting,
         to_self=_counts([member.to_self], queued[member.to_self]),
-        from_threads=_counts([threads], queued[threads]) if threads is not None else Counts(),
+        from_threads=_counts([by_threads], queued[member.from_threads]),
     )
 
 
-def _link(link: Link, queued: Mapping[Tally, int]) -> LinkSnapshot:
+def _link(link: Link, queued: Mapping[Tally | None, int]) -> LinkSnapshot:
     return LinkSnapshot(
         link.id,
         link.sender.address,

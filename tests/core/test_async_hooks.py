@@ -1,5 +1,7 @@
 """def and async def hooks, mixed: never two at the same time, in the same order."""
 
+import functools
+
 import pytest
 import trio
 
@@ -125,3 +127,40 @@ async def test_state_is_entering_until_an_async_on_enter_has_returned(
             await trio.sleep(0.7)
             states.append(node.state)
         assert states == [NodeState.ENTERING, NodeState.RUNNING]
+
+
+async def test_wrapped_async_hook_is_known_as_one() -> None:
+    def noting(hook):  # type: ignore[no-untyped-def]  # any decorator
+        @functools.wraps(hook)
+        def wrapper(*arguments):  # type: ignore[no-untyped-def]
+            noted.append(hook.__name__)
+            return hook(*arguments)
+
+        return wrapper
+
+    class Wrapped(Node):
+        @noting  # type: ignore[untyped-decorator]  # as above
+        async def on_event(self, event: Event) -> None:
+            await trio.lowlevel.checkpoint()
+            handled.append(event.cmd)
+
+    noted: list[str] = []
+    handled: list[int] = []
+    async with Graph() as graph:
+        graph.add_node(Wrapped("s", "a")).deliver_self(Event(3))
+        await wait_idle(graph)
+    assert (noted, handled) == (["on_event"], [3])
+
+
+async def test_plain_hook_of_a_task_node_may_return_anything() -> None:
+    class Careless(Node):
+        async def on_enter(self, delegate: NodeDelegate) -> None:
+            self.delegate = delegate
+
+        def on_event(self, event: Event) -> bool:  # type: ignore[override]  # what is tested
+            return self.delegate.deliver_self(event) if event.cmd else False
+
+    async with Graph() as graph:
+        graph.add_node(Careless("s", "a")).deliver_self(Event(0))
+        await wait_idle(graph)
+        assert graph.snapshot().crash_count == 0

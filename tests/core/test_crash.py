@@ -225,3 +225,79 @@ async def test_only_the_latest_crashes_are_kept() -> None:
         snapshot = graph.snapshot()
         assert snapshot.crash_count == 100
         assert [crash.name for crash in snapshot.crashes] == [f"bomb-{i}" for i in range(36, 100)]
+
+
+async def test_exception_that_cannot_be_shown_is_a_crash_like_any_other() -> None:
+    class RudeError(Exception):
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+        __str__ = __repr__
+
+    class Bearer(Probe):
+        def on_event(self, event: Event) -> None:
+            raise RudeError
+
+    async with Graph() as graph:
+        probe = Probe("s", "a")
+        graph.add_node(Bearer("s", "rude")).deliver_self(Event(1))
+        other = graph.add_node(probe)
+        await wait_idle(graph)
+        other.deliver_self(Event(1))
+        await wait_idle(graph)
+        assert len(probe.events) == 1
+        assert graph.snapshot().crash_count == 1
+
+
+async def test_report_of_a_crash_is_bounded() -> None:
+    class Heavy(Probe):
+        def on_event(self, event: Event) -> None:
+            raise ValueError(b"x" * 1_400_000)
+
+    async with Graph() as graph:
+        graph.add_node(Heavy("s", "heavy")).deliver_self(Event(1))
+        await wait_idle(graph)
+        (crash,) = graph.snapshot().crashes
+        assert len(crash.error) < 300
+        assert len(crash.traceback) < 9000
+
+
+@pytest.mark.parametrize("kind", [Bomb, AsyncBomb])
+async def test_generator_exit_and_a_foreign_cancelled_are_crashes(kind: type[Bomb]) -> None:
+    class Kept(kind):  # type: ignore[misc, valid-type]  # a parameter is a class too
+        def on_event(self, event: Event) -> None:
+            raise kept[0]
+
+    kept: list[BaseException] = [GeneratorExit()]
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as cancelled:
+            kept.append(cancelled)
+            raise
+    async with Graph() as graph:
+        for name in ("a", "b"):
+            node = graph.add_node(Kept(name))
+            node.deliver_self(Event(1))
+            await node.wait_exited()
+            kept.pop(0)
+        assert graph.snapshot().crash_count == 2
+
+
+async def test_keyboard_interrupt_in_on_exit_stops_nobody_elses_on_exit() -> None:
+    probes = [Bomb(str(i), "on_exit", KeyboardInterrupt) for i in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        async with Graph() as graph:
+            for probe in probes:
+                graph.add_node(probe)
+            raise ValueError
+    assert [probe.calls.count("on_exit") for probe in probes] == [1, 1, 1]
+
+
+async def test_crash_in_on_exit_shows_in_the_state() -> None:
+    async with Graph() as graph:
+        node = graph.add_node(Bomb("bomb", "on_exit"))
+        node.request_exit()
+        await node.wait_exited()
+        assert node.state is NodeState.CRASHED

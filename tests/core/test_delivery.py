@@ -262,3 +262,45 @@ async def test_delivery_after_the_own_exit_is_refused() -> None:
         assert not await sender.deliver_within(link, Event(1), timeout=1)
         totals = graph.snapshot().totals
         assert (totals.offered, totals.dropped) == (4, {"stale": 4})
+
+
+async def test_cancelled_deliver_within_was_not_delivered_even_when_room_came_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Graph(exit_timeout=30) as graph, trio.open_nursery() as nursery:
+        slow = Slow("slow", 1)
+        graph.add_node(slow)
+        sender = graph.add_node(Probe("s", "sender"))
+        link = await occupy(sender)
+        outcome: list[object] = []
+
+        async def wait() -> None:
+            try:
+                with scope:
+                    outcome.append(await sender.deliver_within(link, Event(2), timeout=100))
+            finally:
+                outcome.append(scope.cancelled_caught)
+
+        scope = trio.CancelScope(deadline=trio.current_time() + 1)  # when slow makes room
+        nursery.start_soon(wait)
+        await trio.sleep(10)
+        delivered = 2 in slow.handled
+        assert outcome == ([True, False] if delivered else [True])
+
+
+async def test_a_thousand_waiting_senders_are_turned_away_in_one_go() -> None:
+    async with Graph(exit_timeout=0) as graph, trio.open_nursery() as nursery:
+        stuck = graph.add_node(Slow("slow", 1))
+        answers: list[bool] = []
+
+        async def wait(sender: NodeDelegate, link: int) -> None:
+            answers.append(await sender.deliver_within(link, Event(1), timeout=1000))
+
+        for i in range(1000):
+            sender = graph.add_node(Probe("s", f"sender-{i}"))
+            link = sender.request_link_up("s", "slow")
+            nursery.start_soon(wait, sender, link)
+        await trio.testing.wait_all_tasks_blocked()
+        stuck.request_exit()
+        await trio.testing.wait_all_tasks_blocked()
+        assert sorted(answers) == [False] * 998 + [True] * 2

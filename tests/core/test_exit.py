@@ -1,6 +1,8 @@
 """Exit: drains, frees the address, tells every sender; and leaving the whole graph."""
 
+import gc
 import logging
+import weakref
 
 import pytest
 import trio
@@ -305,3 +307,83 @@ async def test_orderly_exit_logs_nothing(caplog: pytest.LogCaptureFixture) -> No
     async with Graph() as graph:
         graph.add_node(Probe("s", "a")).deliver_self(Event(1))
     assert caplog.records == []
+
+
+class Linker(Probe):
+    """Links and delivers as soon as it has entered."""
+
+    def on_enter(self, delegate: NodeDelegate) -> None:
+        super().on_enter(delegate)
+        delegate.deliver(delegate.request_link_up("s", "receiver"), Event(7))
+
+
+class SlowLinker(Linker):
+    async def on_enter(self, delegate: NodeDelegate) -> None:  # type: ignore[override]  # either
+        await trio.sleep(0.5)
+        super().on_enter(delegate)
+
+
+@pytest.mark.parametrize("kind", [Linker, SlowLinker])
+@pytest.mark.parametrize("receiver_first", [True, False])
+async def test_graph_that_is_left_at_once_lets_its_nodes_enter_first(
+    kind: type[Linker], receiver_first: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    receiver = Probe("s", "receiver")
+    nodes = [receiver, kind("s", "linker")]
+    async with Graph() as graph:
+        for node in nodes if receiver_first else reversed(nodes):
+            graph.add_node(node)
+    assert [e.cmd for e in receiver.events] == [7]
+    assert graph.snapshot().crash_count == 0
+
+
+async def test_cancelled_body_may_still_wait_for_nodes_in_its_cleanup() -> None:
+    for cleaning_up in (Probe("s", "a"), Stuck("a")):
+        with trio.move_on_after(0.01):
+            async with Graph() as graph:
+                node = graph.add_node(cleaning_up)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    with trio.CancelScope(shield=True), trio.fail_after(10):
+                        node.request_exit()
+                        await node.wait_exited()
+        assert node.state is NodeState.EXITED
+
+
+async def test_only_those_that_hold_the_exit_up_are_named(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Idle(Node):
+        async def on_event(self, event: Event) -> None:
+            pass
+
+    async with Graph(exit_timeout=0) as graph:
+        first = graph.add_node(Stuck("first"))
+        graph.add_node(Stuck("second")).deliver_self(Event(1))
+        graph.add_node(Idle("s", "idle-task"))
+        graph.add_node(Probe("s", "idle-plain"))
+        first.request_link_up("s", "second")
+        first.deliver_self(Event(1))
+        await trio.testing.wait_all_tasks_blocked()
+    named = [r.getMessage().split()[1] for r in caplog.records if "held up" in r.getMessage()]
+    assert sorted(named) == ["first@s", "second@s"]
+
+
+async def test_task_node_lets_go_of_the_last_event() -> None:
+    class Frame:
+        pass
+
+    class Sink(Node):
+        async def on_event(self, event: Event) -> None:
+            pass
+
+    async with Graph() as graph:
+        node = graph.add_node(Sink("s", "a"))
+        frame = Frame()
+        gone = weakref.ref(frame)
+        node.deliver_self(Event(1, frame))
+        del frame
+        await wait_idle(graph)
+        gc.collect()
+        assert gone() is None

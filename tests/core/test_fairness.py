@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 import trio
 
 from eventgraph import Event, Graph, Node, NodeDelegate
@@ -51,17 +52,25 @@ async def test_sockets_are_served_during_a_flood() -> None:
                 assert await right.recv(1) == b"x"
 
 
-async def test_slow_handlers_get_shorter_turns() -> None:
+class Slow(Probe):
+    """Takes 5 ms of CPU for each event."""
+
+    def on_event(self, event: Event) -> None:
+        until = time.perf_counter() + 0.005
+        while time.perf_counter() < until:
+            pass
+
+
+class SlowTask(Slow):
+    async def on_exit(self) -> None:  # type: ignore[override]  # makes it a task node
+        pass
+
+
+@pytest.mark.parametrize("kind", [Slow, SlowTask])
+async def test_slow_handlers_get_shorter_turns(kind: type[Slow]) -> None:
     """64 events of 5 ms each are not one stop of 320 ms."""
-
-    class Slow(Probe):
-        def on_event(self, event: Event) -> None:
-            until = time.perf_counter() + 0.005
-            while time.perf_counter() < until:
-                pass
-
     async with Graph() as graph:
-        node = graph.add_node(Slow("s", "slow"))
+        node = graph.add_node(kind("s", "slow"))
         for _ in range(120):
             node.deliver_self(Event(1))
         gaps, before = [], trio.current_time()

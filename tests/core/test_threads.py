@@ -112,6 +112,7 @@ async def test_threads_may_deliver_while_nodes_crash_and_leave() -> None:
 
     stop = threading.Event()
     offered = [0] * THREADS
+    refused = 0
     async with Graph() as graph:
         sender = graph.add_node(Probe("s", "sender"))
         links: list[int] = []
@@ -125,18 +126,23 @@ async def test_threads_may_deliver_while_nodes_crash_and_leave() -> None:
         async with trio.open_nursery() as nursery:
             for thread in range(THREADS):
                 nursery.start_soon(trio.to_thread.run_sync, deliver, thread)
-            for round_ in range(60):
-                node = graph.add_node(Fragile("s", "receiver"))
-                links[:] = [sender.request_link_up("s", "receiver")]
-                await trio.sleep(0.001)
-                if round_ % 2:
-                    node.request_exit()
-                else:
-                    node.deliver_self(Event(0))
-                await node.wait_exited()
-            stop.set()
+            try:
+                with trio.fail_after(60):
+                    for round_ in range(60):
+                        node = graph.add_node(Fragile("s", "receiver"))
+                        links[:] = [sender.request_link_up("s", "receiver")]
+                        await trio.sleep(0.001)
+                        if round_ % 2:
+                            node.request_exit()
+                        else:
+                            while not node.deliver_self(Event(0)):  # the threads have filled it
+                                refused += 1
+                                await trio.lowlevel.checkpoint()
+                        await node.wait_exited()
+            finally:
+                stop.set()
         await wait_idle(graph)
         totals = graph.snapshot().totals
-        assert totals.offered == sum(offered) + 30
+        assert totals.offered == sum(offered) + 30 + refused
         assert totals.queued == 0
         assert totals.offered == totals.handled + sum(totals.dropped.values())
