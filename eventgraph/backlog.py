@@ -81,7 +81,7 @@ class Backlog:
                 offer = next(iter(offers))
                 del offers[offer]
                 entries.append((offer.link, offer.event))
-                offer.link.accepted += 1
+                offer.link.accepted += 1.0
                 offer.taken = True
                 offer.parking.unpark()
             if inbox and len(entries) < vertex.capacity:

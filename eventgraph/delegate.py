@@ -62,27 +62,33 @@ class NodeDelegate:
         waiting = len(entries)
         if waiting < link.capacity:
             entries.append((link, event))
-            link.accepted += 1
+            link.accepted += 1.0
             if not waiting and link.receiver.parked:  # who has events waiting is not parked
                 link.receiver.wake()
             return True
         link.refuse(DropReason.FULL)
         return False
 
-    def broadcast(self, event: Event) -> int:
-        """Deliver to every output link that is up; how many took it."""
+    def broadcast(self, event: Event, refused: list[int] | None = None) -> int:
+        """Deliver to every output link that is up; how many took it.
+
+        Args:
+            refused: the ids of links that did not take it are appended, for who retreats.
+        """
         taken = 0
         for link in self._up.values():
             entries = link.entries
             waiting = len(entries)
             if waiting < link.capacity:
                 entries.append((link, event))
-                link.accepted += 1
+                link.accepted += 1.0
                 if not waiting and link.receiver.parked:
                     link.receiver.wake()
                 taken += 1
             else:
                 link.refuse(DropReason.FULL)
+                if refused is not None:
+                    refused.append(link.id)
         return taken
 
     async def deliver_within(self, link_id: int, event: Event, timeout: float) -> bool:
@@ -122,7 +128,7 @@ class NodeDelegate:
             member.to_self.refuse(DropReason.FULL)
             return False
         member.entries.append((member.to_self, event))
-        member.to_self.accepted += 1
+        member.to_self.accepted += 1.0
         if member.parked:
             member.wake()
         return True
@@ -156,7 +162,7 @@ class NodeDelegate:
             if reason is not None:
                 tally.refuse(reason)
                 return False
-            tally.accepted += 1
+            tally.accepted += 1.0
         assert runtime.token is not None
         with suppress(trio.RunFinishedError):  # then the graph is gone, and has counted it
             runtime.token.run_sync_soon(receiver.pump, idempotent=True)

@@ -57,7 +57,7 @@ class Graph:
         _type: type[BaseException] | None,
         error: BaseException | None,
         _traceback: TracebackType | None,
-    ) -> bool:
+    ) -> None:
         self._open = False
         raised: list[BaseException] = []
         try:
@@ -73,7 +73,6 @@ class Graph:
                 raise grave
         if error is None and raised:
             raise raised[0]
-        return False
 
     def add_node(self, node: Node) -> NodeDelegate:
         """Take a node in; ``on_enter`` follows. Others may link to it from now on.

@@ -120,7 +120,7 @@ def _counts(tallies: Iterable[Tally], queued: int) -> Counts:
     accepted = refused = discarded = 0
     dropped: dict[str, int] = {}
     for tally in tallies:
-        accepted += tally.accepted
+        accepted += int(tally.accepted)
         refused += sum(tally.refused.values())
         discarded += sum(tally.discarded.values())
         for counts in (tally.refused, tally.discarded):
