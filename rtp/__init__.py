@@ -4,7 +4,7 @@ From the top down, each layer needing only those below it::
 
     nodes                              what people link: sources, sinks, and between them
     network  endpoint                  sessions joined with sockets
-    udp  timers                        the two tasks that all sessions share
+    udp  binding  timers               the two tasks that all sessions share
     session                            one RTP session, without I/O and without a clock
     outgoing  reception  latch         what it sends; what it counts; whom it listens to
     rtcp_reporter  rtcp_interval  rtcp reports, and when

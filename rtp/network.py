@@ -10,12 +10,13 @@ from typing import Self
 
 import trio
 
+from .binding import numeric_address
 from .endpoint import RtpEndpoint
 from .latch import Address
 from .payload_format import PayloadFormat
 from .session import RtpSession
 from .timers import Timers
-from .udp import RECEIVE_BUFFER, UdpPoller, numeric_address
+from .udp import RECEIVE_BUFFER, UdpPoller
 
 SILENCE_LIMIT = 30.0
 """Seconds without RTP or RTCP until a peer counts as gone: six report intervals."""

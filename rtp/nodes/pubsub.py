@@ -39,29 +39,21 @@ class PubSub(Node):
         self._delegate = delegate
 
     def on_event(self, event: Event) -> None:
-        if self._drop_after is None:
-            self._delegate.broadcast(event)
-        else:
-            self._hand_out(event, self._drop_after)
+        refused: list[int] = []
+        self._delegate.broadcast(event, refused)
+        if self._drop_after is not None and (refused or self._refusals):
+            self._refusals = {link_id: self._refusals.get(link_id, 0) + 1 for link_id in refused}
+            for link_id in refused:
+                if self._refusals[link_id] >= self._drop_after:
+                    self._drop(link_id)
 
-    def on_link_down(self, link_id: int, scope: str, name: str) -> None:
-        self._refusals.pop(link_id, None)
-
-    def _hand_out(self, event: Event, drop_after: int) -> None:
-        refusals = self._refusals
-        for link_id, subscriber in self._delegate.links.items():
-            if self._delegate.deliver(link_id, event):
-                if refusals:
-                    refusals.pop(link_id, None)
-                continue
-            refusals[link_id] = count = refusals.get(link_id, 0) + 1
-            if count >= drop_after:
-                self.subscribers_dropped += 1
-                logger.warning(
-                    "%s@%s drops its subscriber %s, which refused %d events in a row",
-                    self.name,
-                    self.scope,
-                    subscriber,
-                    count,
-                )
-                self._delegate.request_link_down(link_id)
+    def _drop(self, link_id: int) -> None:
+        self.subscribers_dropped += 1
+        logger.warning(
+            "%s@%s drops its subscriber %s, which refused %d events in a row",
+            self.name,
+            self.scope,
+            self._delegate.links[link_id],
+            self._refusals.pop(link_id),
+        )
+        self._delegate.request_link_down(link_id)

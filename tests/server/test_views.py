@@ -110,7 +110,7 @@ async def test_text_tells_of_crashes() -> None:
         failing.deliver_self(Event(7))
         await failing.wait_exited()
         text = views.to_text(graph.snapshot())
-    assert "failing@demo in on_event: ValueError('no 7\\nat all')" in text
+    assert "failing@demo in on_event: ValueError: no 7\\nat all" in text
 
 
 @given(st.text(min_size=1))
