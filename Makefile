@@ -10,7 +10,9 @@ help:            ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 run: $(STAMP)    ## start the demo server on 127.0.0.1
-	@exec $(BIN)/eventgraph serve
+	@# A job of its own on the terminal: Ctrl-C is for the server, which ends well, and not
+	@# for make, which would call that an error.
+	@if [ -t 0 ]; then set -m; fi; $(BIN)/eventgraph serve
 
 test: $(STAMP)   ## run the whole test suite (REQUIRE_ALL=1: nothing may be skipped)
 	$(BIN)/python -m pytest
@@ -32,5 +34,5 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[rtp,test,check]'
+	$(BIN)/python -m pip install --quiet --quiet --editable '.[rtp,test,check]'
 	@touch $@
