@@ -3,16 +3,17 @@
 From the top down, each layer needing only those below it::
 
     graph                              owns nodes, links and tasks; entered and left
-    statistics  views                  what can be seen of it
+    statistics                         what can be seen of it
     runner                             calls the hooks of one node, one at a time
     node                               what people subclass
     delegate                           a node's only handle on the graph
     member                             how a node takes part, and how it leaves
     runtime  backlog  dispatch         what nodes share; who waits; whose turn it is
+    parking                            one task that sleeps until it is wanted
     topology  departure  link  state   plain data and pure decisions
     event  errors
 
-``eventgraph.testing`` is for tests of one's own nodes.
+``eventgraph.views`` draws a snapshot; ``eventgraph.testing`` is for tests of one's own nodes.
 """
 
 from eventgraph.delegate import NodeDelegate
