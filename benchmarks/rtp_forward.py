@@ -40,7 +40,7 @@ def serve(
     out_base: int | None = None,
     symmetric: bool = False,
     host: str = "127.0.0.1",
-    rtcp: bool | None = None,
+    rtcp: bool = False,
 ) -> None:
     """Forward streams until SIGTERM or SIGINT; print "ready" when the ports are bound.
 
@@ -49,7 +49,7 @@ def serve(
     streams
         How many.
     in_base
-        P, even: stream i is received on UDP port P + 2i.
+        P: stream i is received on UDP port P + 2i.
     out_base
         Q: stream i is sent to UDP port Q + 2i of 127.0.0.1.
     symmetric
@@ -57,13 +57,11 @@ def serve(
     host
         Where to bind.
     rtcp
-        Send and receive RTCP, on the port above. With --symmetric it is off unless asked
-        for: the port above the sender's may be somebody else's.
+        Send and receive RTCP too, on the ports above, which then must be even. Off unless
+        asked for: the port above another program's may be somebody else's.
     """
     if out_base is None and not symmetric:
         raise SystemExit("give --out-base, or --symmetric to send back to whoever sent")
-    if rtcp is None:
-        rtcp = not symmetric
     raise_descriptor_limit(2 * streams + OTHER_FILES)
     try:
         trio.run(forward, streams, host, in_base, None if symmetric else out_base, rtcp)
@@ -133,7 +131,7 @@ def run(
     seconds
         How long to load each of the two.
     in_base, out_base
-        First UDP ports, both even; see serve.
+        First UDP ports; see serve.
     quick
         20 streams for 2 seconds: checks the results, and gives no figure to quote.
     """
