@@ -9,7 +9,13 @@ From the top down, each layer needing only those below it::
     outgoing  reception  latch         what it sends; what it counts; whom it listens to
     rtcp_reporter  rtcp_interval  rtcp reports, and when
     sdp  sdp_parser                    offer and answer
-    media  wav  g711                   sound
+    packet_voice  frame_voice  voice   a party of a room, heard frame by frame
+    mixing  mixed_frame                a room's frame, and who hears what of it
+    jitter  playout  timeline  transit when which packet is due
+    codec_pool  codecs  packetizer     sound to packets and back
+    media_file  resampling             sound from files, at any rate
+    dtmf                               keys of a telephone
+    media  wav  g711  loudness         sound
     packet  payload_format  seqnum     data on the wire
     statistics  drops  errors
 

@@ -1,0 +1,251 @@
+"""AudioMixer: a room in which each party hears the others, paced by absolute deadlines."""
+
+from typing import Final
+
+import msgspec
+import numpy as np
+import trio
+
+from eventgraph import Event, Node, NodeDelegate
+
+from ..loudness import SILENCE_LEVEL
+from ..media import PCM, Samples
+from ..mixed_frame import MixedFrame
+from ..mixing import Limiter, Mix, Room, clip
+from ..packet import MAX_CSRC
+from ..voice import JOIN, Voice, VoiceStatistics
+
+_TICK: Final = -1
+"""An event to oneself: the next frame, as in `ToneSource`."""
+
+
+class MixerStatistics(msgspec.Struct, frozen=True):
+    """A room in numbers.
+
+    Attributes:
+        voices: of each party that speaks, by party; several if it has several inputs.
+        listeners: links that hear the room.
+        speakers: parties in the last frame, loudest first.
+        levels: by party, in -dBov (0..127, RFC 6464), in the last frame.
+        frames: mixed so far.
+        frames_skipped: left out after a stall.
+        mixes: distinct ones that were needed for the last frame, for those who listen.
+        faded: frames of PCM that were not there in time, and were replaced by the fading one
+            before; over all parties.
+        concealed: the same for packets, of the parties that are here.
+    """
+
+    voices: dict[str, list[VoiceStatistics]]
+    listeners: int
+    speakers: list[str]
+    levels: dict[str, int]
+    frames: int
+    frames_skipped: int
+    mixes: int
+    faded: int
+    concealed: int
+
+
+class _Seat:
+    """A party's row in the room, and what it says."""
+
+    __slots__ = ("row", "voices")
+
+    def __init__(self, row: int) -> None:
+        self.row = row
+        self.voices: list[Voice] = []
+
+
+class AudioMixer(Node):
+    """Mixes parties that come and go, and sends each what all others say, as PCM.
+
+    A party is a scope. It speaks through a `MixerInput` there that is linked to the mixer, and
+    hears through every node there that the mixer is linked to: a `MixerOutput` for RTP, or
+    whatever takes PCM. A scope that does not speak hears everybody; a recorder, for example.
+
+    A frame is mixed at the time that it is due, with what is there: late input is faded out or
+    concealed, and delays nobody. Frames are `MixedFrame`; who hears the same gets the same one.
+    After a stall of more than `resync_after` seconds the frames in between are left out.
+    """
+
+    max_links = 1024
+    channel_size = 1024  # a whole room may join at once
+
+    def __init__(
+        self,
+        scope: str,
+        name: str,
+        *,
+        sample_rate: int = 8000,
+        frame_duration: float = 0.02,
+        quietest: int = SILENCE_LEVEL,
+        limiter: Limiter = clip,
+        resync_after: float = 0.2,
+    ) -> None:
+        """
+        Args:
+            sample_rate: Hz; all inputs are to have the same.
+            frame_duration: seconds; a whole number of samples.
+            quietest: level in -dBov at which a party is left out of the mix; see `rtp.mixing`.
+            limiter: from sums to 16 bits, `clip` or `soft_limit`.
+            resync_after: seconds that a frame may be late by.
+        Raises:
+            ValueError: an option is out of range.
+        """
+        samples = round(sample_rate * frame_duration)
+        if samples < 1 or abs(samples - sample_rate * frame_duration) > 1e-6:
+            raise ValueError(
+                f"frame_duration is {frame_duration} s: not a whole number of samples "
+                f"at {sample_rate} Hz"
+            )
+        if not resync_after >= 0:
+            raise ValueError(f"resync_after is {resync_after} s: it must not be negative")
+        super().__init__(scope, name)
+        self._sample_rate = sample_rate
+        self._frame_samples = samples
+        self._resync_after = resync_after
+        self._room = Room(samples, quietest=quietest, limiter=limiter)
+        self._seats: dict[str, _Seat] = {}
+        self._parties: dict[int, str] = {}  # by row
+        self._mix: Mix | None = None
+        self._next = 0  # frame
+        self._frames = self._frames_skipped = self._listeners = self._mixes = 0
+        self._ticking = False
+        self._decoding = trio.CapacityLimiter(1)  # of this room; another one has its own
+
+    def statistics(self) -> MixerStatistics:
+        """The room in numbers, as of the last frame."""
+        voices = {
+            party: [voice.statistics() for voice in seat.voices]
+            for party, seat in self._seats.items()
+        }
+        rows = self._parties
+        mixed = self._mix
+        return MixerStatistics(
+            voices=voices,
+            listeners=self._listeners,
+            speakers=[rows[row] for row in mixed.speakers.tolist() if row in rows] if mixed else [],
+            levels={
+                rows[row]: level
+                for row, level in enumerate(mixed.levels.tolist() if mixed else [])
+                if row in rows
+            },
+            frames=self._frames,
+            frames_skipped=self._frames_skipped,
+            mixes=self._mixes,
+            faded=self._room.faded,
+            concealed=sum(voice.concealed for several in voices.values() for voice in several),
+        )
+
+    def on_enter(self, delegate: NodeDelegate) -> None:
+        self._delegate = delegate
+        self._start = trio.current_time()
+        self._ticking = delegate.deliver_self(Event(_TICK))
+
+    async def on_event(self, event: Event) -> None:
+        if event.cmd == _TICK:
+            await self._mix_next()
+            self._ticking = False
+        elif event.cmd == JOIN:
+            self._seat(event.obj)
+        if not self._ticking:  # others may have filled the channel: then try after their events
+            self._ticking = self._delegate.deliver_self(Event(_TICK))
+
+    def on_exit(self) -> None:
+        self._seats.clear()
+
+    async def _mix_next(self) -> None:
+        # From the start each time: a sum of rounded durations would drift.
+        await trio.sleep_until(self._start + self._seconds(self._next))
+        late = trio.current_time() - self._start - self._seconds(self._next)
+        if late > self._resync_after:
+            skipped = int(late / self._seconds(1))
+            self._frames_skipped += skipped
+            self._next += skipped
+        self._unseat_who_left()
+        await self._listen(self._start + self._seconds(self._next))
+        self._mix = self._room.mix()
+        self._send(self._mix)
+        self._frames += 1
+        self._next += 1
+
+    async def _listen(self, due: float) -> None:
+        """Let each party say what it has for the frame that is due."""
+        voices = [voice for seat in self._seats.values() for voice in seat.voices]
+        size = self._frame_samples
+        for voice in voices:
+            voice.gather(due, size)
+        heavy = [voice for voice in voices if voice.heavy]
+        rendered: dict[int, Samples | None] = {}
+        if heavy:
+            # All in one go: a hop to a thread and back costs as much as decoding two packets.
+            decoded = await trio.to_thread.run_sync(_render, heavy, size, limiter=self._decoding)
+            rendered = dict(zip(map(id, heavy), decoded, strict=True))
+        for seat in self._seats.values():
+            said = [
+                samples
+                for voice in seat.voices
+                if (samples := rendered[id(voice)] if id(voice) in rendered else voice.render(size))
+                is not None
+            ]
+            if len(said) == 1:
+                self._room.write(seat.row, said[0])
+            elif said:
+                together = np.sum(said, axis=0, dtype=np.int32)
+                self._room.write(seat.row, np.clip(together, -32768, 32767).astype(np.int16))
+
+    def _send(self, mixed: Mix) -> None:
+        """Give everyone who listens what is for them; one event for all who hear the same."""
+        events: dict[int, Event] = {}
+        everything = len(mixed.outputs) - 1
+        deliver = self._delegate.deliver
+        links = self._delegate.links
+        for link_id, address in links.items():
+            seat = self._seats.get(address.scope)
+            output = everything if seat is None else int(mixed.mix_of[seat.row])
+            event = events.get(output)
+            if event is None:
+                event = events[output] = self._frame(mixed, output, seat)
+            deliver(link_id, event)
+        self._listeners, self._mixes = len(links), len(events)
+
+    def _frame(self, mixed: Mix, output: int, seat: _Seat | None) -> Event:
+        contributors = (
+            mixed.speakers[:MAX_CSRC].tolist() if seat is None else mixed.contributors_to(seat.row)
+        )
+        csrc = [
+            voice.ssrc
+            for row in contributors
+            for voice in self._seats[self._parties[row]].voices
+            if voice.ssrc is not None
+        ]
+        frame = MixedFrame(
+            mixed.outputs[output],
+            self._sample_rate,
+            self._next * self._frame_samples,
+            tuple(csrc[:MAX_CSRC]),
+        )
+        return Event(PCM, frame)
+
+    def _seat(self, voice: Voice) -> None:
+        seat = self._seats.get(voice.party)
+        if seat is None:
+            seat = self._seats[voice.party] = _Seat(self._room.join())
+            self._parties[seat.row] = voice.party
+        seat.voices.append(voice)
+
+    def _unseat_who_left(self) -> None:
+        for party, seat in list(self._seats.items()):
+            if all(voice.open for voice in seat.voices):
+                continue
+            seat.voices = [voice for voice in seat.voices if voice.open]
+            if not seat.voices:
+                self._room.leave(seat.row)
+                del self._seats[party], self._parties[seat.row]
+
+    def _seconds(self, frames: int) -> float:
+        return frames * self._frame_samples / self._sample_rate
+
+
+def _render(voices: list[Voice], frame_samples: int) -> list[Samples | None]:
+    return [voice.render(frame_samples) for voice in voices]

@@ -1,0 +1,64 @@
+"""Packetizer: numbers the packets of one source that is made here."""
+
+import secrets
+from collections.abc import Sequence
+
+from .packet import RtpPacket, build_packet, parse_packet
+
+_MASK_16 = 0xFFFF
+_MASK_32 = 0xFFFFFFFF
+
+
+class Packetizer:
+    """Gives payloads an SSRC, sequence numbers and timestamps.
+
+    Timestamps follow those of the sound, so gaps stay; the packet after one has the marker, as
+    after silence (RFC 3551 §4.1).
+    """
+
+    __slots__ = ("_expected", "_payload_type", "_sequence_number", "_timestamp_offset", "ssrc")
+
+    def __init__(self, payload_type: int) -> None:
+        """
+        Args:
+            payload_type: 0..127.
+        Raises:
+            ValueError: out of range.
+        """
+        if not 0 <= payload_type <= 127:
+            raise ValueError(f"payload_type is {payload_type}: choose 0..127")
+        self._payload_type = payload_type
+        self.begin_source()
+
+    def begin_source(self) -> None:
+        """Go on as another source: draw what RFC 3550 §5.1 wants random."""
+        self.ssrc = secrets.randbits(32)
+        self._sequence_number = secrets.randbits(16)
+        self._timestamp_offset = secrets.randbits(32)
+        self._expected: int | None = None  # timestamp of the next one, if none is missing
+
+    def packetize(
+        self, payload: bytes, timestamp: int, duration: int, csrc: Sequence[int] = ()
+    ) -> RtpPacket:
+        """The next packet.
+
+        Args:
+            timestamp: of its first sample, in clock ticks; never rolls over.
+            duration: clock ticks.
+            csrc: at most 15.
+        """
+        packet = parse_packet(
+            build_packet(
+                payload,
+                payload_type=self._payload_type,
+                sequence_number=self._sequence_number,
+                timestamp=(timestamp + self._timestamp_offset) & _MASK_32,
+                ssrc=self.ssrc,
+                marker=int(timestamp != self._expected),
+                csrc=csrc,
+            )
+        )
+        assert isinstance(packet, RtpPacket)
+        self._sequence_number = (self._sequence_number + 1) & _MASK_16
+        self._expected = timestamp + duration
+        return packet
