@@ -62,7 +62,8 @@ def serve(
     config
         Settings, a TOML file; docs/reference/configuration.md has every key.
     host
-        Address of the HTTP edge, such as 127.0.0.1 or ::1.
+        Address of the HTTP edge, such as 127.0.0.1 or ::1. Where others can reach it, it needs a
+        token, in the environment variable EVENTGRAPH_TOKEN or the file of settings.
     port
         Port of the HTTP edge; 0 takes any that is free.
     recordings
@@ -95,6 +96,7 @@ def graph(
     """Print the graph of a running server.
 
     Nodes by scope, with the links between them and what went through each.
+    A token that the server wants is read from the environment variable EVENTGRAPH_TOKEN.
 
     Parameters
     ----------
@@ -106,7 +108,7 @@ def graph(
     from eventgraph import views
     from rtp.remote_graph import fetch_graph
 
-    snapshot = fetch_graph(url)
+    snapshot = fetch_graph(url, os.environ.get("EVENTGRAPH_TOKEN", ""))
     match format:
         case "text":
             text = views.to_text(snapshot)

@@ -18,11 +18,12 @@ class RemoteGraphError(RtpError):
     """There is no graph to be had there; the message is one line that says what to do."""
 
 
-def fetch_graph(url: str) -> GraphSnapshot:
+def fetch_graph(url: str, token: str = "") -> GraphSnapshot:
     """Ask a server for its graph.
 
     Args:
         url: of the server, as ``eventgraph serve`` prints it; with ``/graph`` or without.
+        token: that the server wants, if any.
     Raises:
         RemoteGraphError: nobody answers, or not with a graph.
     """
@@ -32,8 +33,13 @@ def fetch_graph(url: str) -> GraphSnapshot:
             raise httpx.InvalidURL("no http or https with a host")
         target = base.copy_with(path=base.path.removesuffix("/").removesuffix("/graph") + "/graph")
         # A proxy of the environment cannot know this machine's own servers.
-        with httpx.Client(trust_env=not _is_loopback(base.host), timeout=TIMEOUT) as client:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        with httpx.Client(
+            trust_env=not _is_loopback(base.host), timeout=TIMEOUT, headers=headers
+        ) as client:
             response = client.get(target, params={"format": "json"})
+    except UnicodeEncodeError:
+        raise RemoteGraphError("EVENTGRAPH_TOKEN is no token: it is not ASCII") from None
     except httpx.InvalidURL:
         raise RemoteGraphError(
             f"--url: expected something like http://127.0.0.1:8080, got {url!r}"
@@ -51,6 +57,11 @@ def fetch_graph(url: str) -> GraphSnapshot:
         raise RemoteGraphError(
             f"{url} does not answer like an eventgraph server ({error}); check --url"
         ) from error
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise RemoteGraphError(
+            f"{url} wants {'another' if token else 'a'} token: "
+            "set the environment variable EVENTGRAPH_TOKEN to that of the server"
+        )
     if response.status_code != httpx.codes.OK:
         raise RemoteGraphError(
             f"{target} answers {response.status_code} {response.reason_phrase}; check --url"

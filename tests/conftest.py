@@ -10,8 +10,12 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
 
+# What the developer's shell says to a server of theirs is not for the servers under test.
+os.environ.pop("EVENTGRAPH_TOKEN", None)
+
 # Debian package -> the program that shows whether it is there.
 PROGRAMS = {
+    "chromium": "chromium",
     "ffmpeg": "ffmpeg",
     "gstreamer1.0-tools": "gst-launch-1.0",
     "graphviz": "dot",

@@ -13,6 +13,7 @@ from .config import Config
 from .demo import NO_DEMO, start_demo
 from .ending import ending_by_signal
 from .http import listen, serve_http, url_of
+from .token import find_token
 from .welcome import Running
 
 
@@ -23,7 +24,7 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
         config: all settings.
         announce: is called once everything is up.
     Raises:
-        StartError: a port, an address or a directory cannot be had.
+        StartError: a port, an address, a directory or a needed token cannot be had.
     """
     with ending_by_signal() as ending, listen(config.http) as listener, ending.hurry:
         async with RtpNetwork() as network, Graph(exit_timeout=config.graph.exit_timeout) as graph:
@@ -41,6 +42,7 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
                         rtp_host=config.rtp.host,
                         echo_port=demo.echo_port,
                         recordings=demo.recordings,
+                        guarded=find_token(config.http) is not None,
                     )
                 )
                 await ending.wanted.wait()

@@ -5,8 +5,9 @@ in the type, so that the file, the tests and the reference page read it from her
 """
 
 import ipaddress
+import re
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 import msgspec
 
@@ -18,6 +19,9 @@ RtpPort = Annotated[int, msgspec.Meta(ge=0, le=65534, multiple_of=2)]
 
 Path = Annotated[str, msgspec.Meta(min_length=1)]
 """Relative to where the server was started."""
+
+HostName = Annotated[str, msgspec.Meta(min_length=1)]
+"""As browsers know a server; without a port."""
 
 
 class Host(str):
@@ -37,6 +41,42 @@ class Host(str):
 LOOPBACK = Host("127.0.0.1")
 
 
+class Token(str):
+    """A bearer token; it does not show itself (RFC 6750 §2.1)."""
+
+    __slots__ = ()
+    expected = "16 to 256 characters out of A-Z a-z 0-9 - . _ ~ + / ="
+    _FORM: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
+    def __new__(cls, text: str) -> Self:
+        """Raises: ValueError: it is none; the message does not contain it."""
+        if not 16 <= len(text) <= 256 or not cls._FORM.fullmatch(text):
+            raise ValueError(f"expected {cls.expected}")
+        return super().__new__(cls, text)
+
+    def __repr__(self) -> str:
+        return "Token(...)" if self else "Token()"
+
+
+NO_TOKEN = str.__new__(Token)
+
+
+class Origin(str):
+    """Where pages come from (RFC 6454): scheme, host and, if it is not the usual one, port."""
+
+    __slots__ = ()
+    expected = "an origin such as https://example.com"
+    _FORM: Final = re.compile(
+        r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9A-Fa-f:]+\](:\d{1,5})?"
+    )
+
+    def __new__(cls, text: str) -> Self:
+        """Raises: ValueError: it is none."""
+        if not cls._FORM.fullmatch(text):
+            raise ValueError(f"expected {cls.expected}, got {text!r}")
+        return super().__new__(cls, text)
+
+
 class LogLevel(StrEnum):
     """What is logged: this and whatever is worse."""
 
@@ -51,10 +91,16 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HttpConfig(_Table, frozen=True):
-    """Where the HTTP edge listens."""
+    """Where the HTTP edge listens, and to whom."""
 
     host: Host = LOOPBACK
     port: Port = 8080
+    token: Token = NO_TOKEN
+    token_file: Path = ""
+    allowed_hosts: tuple[HostName, ...] = ()
+    allowed_origins: tuple[Origin, ...] = ()
+    # A session description of a large conference has some 20 kB.
+    max_body: Annotated[int, msgspec.Meta(ge=1024, le=16 * 1024 * 1024)] = 65536  # bytes
 
 
 class RtpConfig(_Table, frozen=True):

@@ -12,9 +12,11 @@ from msgspec import inspect
 
 from rtp.errors import RtpError
 
-from .config import Config, Host
+from .config import Config, Host, Origin, Token
 
 _KEY_AT_END: Final = re.compile(r".* - at `\$\.(?P<key>[^`]*)`", re.DOTALL)
+_INDEX: Final = re.compile(r"\[[^\]]*\]$")
+_OWN_TYPES: Final = (Host, Origin, Token)
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -48,9 +50,9 @@ def all_keys() -> dict[str, inspect.Type]:
 
 
 def _make(kind: type, value: Any) -> Any:
-    """Let msgspec have a `Host`; it adds the key to what is raised."""
-    if kind is Host and isinstance(value, str):
-        return Host(value)
+    """Let msgspec have our own types; it adds the key to what is raised."""
+    if kind in _OWN_TYPES and isinstance(value, str):
+        return kind(value)
     raise ValueError
 
 
@@ -63,10 +65,12 @@ def _explain(message: str, raw: dict[str, Any]) -> str:
     assert found is not None  # all that is left is about the value of a known key
     value: Any = raw
     kind: inspect.Type = _root()
-    for part in found["key"].split("."):
+    key = _INDEX.sub("", found["key"])  # of a list it is shown as a whole
+    for part in key.split("."):
         value = value[part]
         kind = next(field.type for field in _fields(kind) if field.name == part)
-    return f"{found['key']}: expected {describe(kind)}, got {_show(value)}"
+    got = "something else" if _is_secret(kind) else _show(value)
+    return f"{key}: expected {describe(kind)}, got {got}"
 
 
 def _find_unknown(raw: dict[str, Any], table: inspect.Type, prefix: str) -> tuple[str, str] | None:
@@ -108,12 +112,18 @@ def describe(kind: inspect.Type) -> str:  # noqa: PLR0911 - one answer a type
         case inspect.EnumType():
             return "one of " + ", ".join(f'"{member.value}"' for member in kind.cls)
         case inspect.CustomType():
-            assert kind.cls is Host
-            return f"{Host.expected}, in quotes"
+            assert issubclass(kind.cls, Host | Origin | Token)
+            return f"{kind.cls.expected}, in quotes"
+        case inspect.VarTupleType():
+            return f"a list of which each is {describe(kind.item_type)}"
         case inspect.StructType():
             keys = ", ".join(field.name for field in kind.fields)
             return f"a table with the keys {keys}"
     raise AssertionError(f"{kind} is not described; add it here")
+
+
+def _is_secret(kind: inspect.Type) -> bool:
+    return isinstance(kind, inspect.CustomType) and kind.cls is Token
 
 
 def _show(value: Any) -> str:

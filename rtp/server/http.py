@@ -1,7 +1,10 @@
 """The HTTP edge: what a running server shows of itself.
 
-GET /                       what there is
+GET /                       the page, in a browser; else what there is
+GET /page/{file}            what the page is made of
 GET /graph                  the event graph; ?format=json|text|mermaid|dot
+GET /graph/events           the event graph as it changes (server-sent events)
+POST, DELETE /links         a link up, a link down
 GET /healthz                200 as long as the event loop turns
 GET /sessions/{name}.sdp    how to listen to a session
 """
@@ -22,8 +25,13 @@ from eventgraph import Graph
 from .config import HttpConfig
 from .connections import Connections
 from .errors import StartError, reason
+from .gate import Gate
 from .graph_view import VIEWS, GraphFormat, negotiate
+from .links import put_up, take_down
+from .live import LiveGraph
+from .page import load_page
 from .problem import problem
+from .token import needed_token
 
 LARGE_GRAPH = 200
 """Nodes and links from which on a graph is drawn beside the event loop: about 0.5 ms."""
@@ -34,7 +42,11 @@ UNREAD_LIMIT = 30_000
 INDEX = """\
 eventgraph media server
 
+GET /                      the page, in a browser
 GET /graph                 the event graph; ?format=json|text|mermaid|dot
+GET /graph/events          the event graph as it changes (server-sent events)
+POST /links                put a link up: {"sender": {"scope", "name"}, "receiver": {...}}
+DELETE /links              take it down: ?sender_scope=&sender_name=&receiver_scope=&receiver_name=
 GET /healthz               whether the server is up
 GET /sessions/{name}.sdp   how to listen to a session
 """
@@ -57,11 +69,17 @@ async def serve_http(
         listener: from `listen`, closed at the end; None: made here.
         task_status: is told the URL, with the port that was picked if it was 0.
     Raises:
-        StartError: it cannot listen there.
+        StartError: it cannot listen there, or needs a token for it.
     """
     with listener or listen(config) as bound:
+        host = bound.getsockname()[0]
+        live = LiveGraph(graph)
+        routes = application(graph, sessions or {}, live)
+        gate = Gate(routes, config, host, needed_token(config, host))
         task_status.started(url_of(bound))
-        await Connections(application(graph, sessions or {})).serve(bound)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(live.run)
+            await Connections(gate).serve(bound)
 
 
 def url_of(listener: socket.socket) -> str:
@@ -75,8 +93,9 @@ def listen(config: HttpConfig) -> socket.socket:
     """A socket that listens.
 
     Raises:
-        StartError: it cannot.
+        StartError: it cannot, or must not without a token.
     """
+    needed_token(config, config.host)
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -94,11 +113,21 @@ def listen(config: HttpConfig) -> socket.socket:
     return listener
 
 
-def application(graph: Graph, sessions: Mapping[str, str]) -> Starlette:
-    """The ASGI application."""
+def application(graph: Graph, sessions: Mapping[str, str], live: LiveGraph) -> Starlette:
+    """The ASGI application, for whoever the gate let in."""
+    page = load_page()
 
-    async def index(_request: Request) -> Response:
-        return PlainTextResponse(INDEX)
+    async def index(request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return page["index.html"]
+        return PlainTextResponse(INDEX, headers={"vary": "accept"})
+
+    async def page_file(request: Request) -> Response:
+        answer = page.get(request.path_params["file"])
+        return answer or problem(HTTPStatus.NOT_FOUND, "the page has no such file")
+
+    async def graph_events(_request: Request) -> Response:
+        return live.answer()
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -127,6 +156,10 @@ def application(graph: Graph, sessions: Mapping[str, str]) -> Starlette:
         headers = {"cache-control": "no-store", "vary": "accept"}
         return Response(body, headers=headers, media_type=view.media_type)
 
+    async def links(request: Request) -> Response:
+        change = put_up if request.method == "POST" else take_down
+        return await change(graph, request)
+
     async def session_description(request: Request) -> Response:
         name = request.path_params["name"]
         text = sessions.get(name)
@@ -139,7 +172,10 @@ def application(graph: Graph, sessions: Mapping[str, str]) -> Starlette:
     return Starlette(
         routes=[
             Route("/", index),
+            Route("/page/{file}", page_file),
             Route("/graph", graph_view),
+            Route("/graph/events", graph_events),
+            Route("/links", links, methods=["POST", "DELETE"]),
             Route("/healthz", healthz),
             Route("/sessions/{name}.sdp", session_description),
         ],

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from .token import VARIABLE
+
 SINE = "sine=frequency=440:sample_rate=8000:samples_per_frame=160"
 """Of ffmpeg's lavfi: 20 ms a packet, -18 dBFS."""
 
@@ -16,6 +18,7 @@ class Running(NamedTuple):
         rtp_host: where RTP is taken.
         echo_port: None without the demo.
         recordings: the files being written.
+        guarded: whether clients must show a token.
     """
 
     version: str
@@ -23,6 +26,7 @@ class Running(NamedTuple):
     rtp_host: str
     echo_port: int | None
     recordings: list[Path]
+    guarded: bool = False
 
 
 def welcome(running: Running, default_url: str) -> str:
@@ -31,9 +35,14 @@ def welcome(running: Running, default_url: str) -> str:
     lines = [
         f"eventgraph {running.version} is up; Ctrl-C ends it.",
         "",
+        f"  page        {running.url}/",
         f"  graph       {running.url}/graph",
         f"              eventgraph graph{option}",
     ]
+    if running.guarded:
+        lines.append(
+            f"  token       asked for by the page; the lines here read it from ${VARIABLE}"
+        )
     for title, path in zip(["recordings", ""], running.recordings, strict=False):
         lines.append(f"  {title:<10}  {path}")
     if running.echo_port is not None:
@@ -43,10 +52,10 @@ def welcome(running: Running, default_url: str) -> str:
             f"  {send_line(running.rtp_host, running.echo_port)}",
             "",
             "Hear it come back:",
-            f"  {listen_line(running.url, 'echo')}",
+            f"  {listen_line(running.url, 'echo', guarded=running.guarded)}",
             "",
             "Hear the server's own tone:",
-            f"  {listen_line(running.url, 'tone')}",
+            f"  {listen_line(running.url, 'tone', guarded=running.guarded)}",
         ]
     return "\n".join(lines) + "\n"
 
@@ -58,9 +67,10 @@ def send_line(host: str, port: int) -> str:
     return f"ffmpeg -hide_banner -re -f lavfi -i {SINE} -c:a pcm_mulaw -f rtp rtp://{target}:{port}"
 
 
-def listen_line(url: str, session: str) -> str:
+def listen_line(url: str, session: str, *, guarded: bool = False) -> str:
     """An ffplay command that plays a session of the server."""
+    header = f'-headers "Authorization: Bearer ${VARIABLE}" ' if guarded else ""
     return (
-        "ffplay -hide_banner -nodisp -protocol_whitelist http,tcp,udp,rtp "
+        f"ffplay -hide_banner -nodisp -protocol_whitelist http,tcp,udp,rtp {header}"
         f"{url}/sessions/{session}.sdp"
     )

@@ -19,7 +19,7 @@ MISTAKES = [
     ("[http]\nport = -1", "http.port: expected a whole number 0..65535, got -1"),
     ('[http]\nport = "80"', 'http.port: expected a whole number 0..65535, got "80"'),
     ("[http]\nport = true", "http.port: expected a whole number 0..65535, got true"),
-    ("http = 3", "http: expected a table with the keys host, port, got 3"),
+    ("http = 3", "http: expected a table with the keys host, port, token"),
     ('[rtp]\nhost = "localhost"', "rtp.host: expected a numeric IP address such as 127.0.0.1"),
     ("[rtp]\nhost = 3", "rtp.host: expected a numeric IP address"),
     ("[demo]\nenabled = 1", "demo.enabled: expected true or false, got 1"),
@@ -29,6 +29,10 @@ MISTAKES = [
     ('[log]\nlevel = "loud"', 'log.level: expected one of "debug", "info", "warning", "error"'),
     ('[recordings]\ndirectory = ""', "recordings.directory: expected a text that is not empty"),
     ("[graph]\nexit_timeout = []", "graph.exit_timeout: expected a number 0..60, got []"),
+    ('[http]\ntoken = "abc"', "http.token: expected 16 to 256 characters"),
+    ('[http]\nallowed_origins = "x"', "http.allowed_origins: expected a list of which each is"),
+    ('[http]\nallowed_origins = ["x"]', "http.allowed_origins: expected a list of which each is"),
+    ("[http]\nallowed_hosts = [1]", "http.allowed_hosts: expected a list of which each is"),
     ("[http\nport = 1", "is no valid TOML"),
 ]
 
@@ -126,4 +130,4 @@ def test_every_key_is_on_the_reference_page_with_what_it_takes() -> None:
     for key, kind in all_keys().items():
         row = next((line for line in text.splitlines() if line.startswith(f"| `{key}` |")), None)
         assert row is not None, f"{key} is missing in {page.name}"
-        assert describe(kind).removesuffix(", in quotes") in row
+        assert describe(kind).removesuffix(", in quotes") in row, key

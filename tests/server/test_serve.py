@@ -62,6 +62,7 @@ def serve(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
 def test_server_prints_what_to_do_next(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         assert server.lines[0] == "eventgraph 0.1.0 is up; Ctrl-C ends it."
+        assert f"  page        {server.url}/" in server.lines
         assert f"  graph       {server.url}/graph" in server.lines
         assert server.commands("eventgraph") == [f"eventgraph graph --url {server.url}"]
         (send,) = server.commands("ffmpeg")
