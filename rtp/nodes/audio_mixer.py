@@ -1,12 +1,10 @@
 """AudioMixer: a room in which each party hears the others, paced by absolute deadlines."""
 
-from typing import Final
-
 import msgspec
 import numpy as np
 import trio
 
-from eventgraph import Event, Node, NodeDelegate
+from eventgraph import Event
 
 from ..loudness import SILENCE_LEVEL
 from ..media import PCM, Samples
@@ -14,9 +12,7 @@ from ..mixed_frame import MixedFrame
 from ..mixing import Limiter, Mix, Room, clip
 from ..packet import MAX_CSRC
 from ..voice import JOIN, Voice, VoiceStatistics
-
-_TICK: Final = -1
-"""An event to oneself: the next frame, as in `ToneSource`."""
+from .paced import PacedNode
 
 
 class MixerStatistics(msgspec.Struct, frozen=True):
@@ -56,7 +52,7 @@ class _Seat:
         self.voices: list[Voice] = []
 
 
-class AudioMixer(Node):
+class AudioMixer(PacedNode):
     """Mixes parties that come and go, and sends each what all others say, as PCM.
 
     A party is a scope. It speaks through a `MixerInput` there that is linked to the mixer, and
@@ -65,7 +61,7 @@ class AudioMixer(Node):
 
     A frame is mixed at the time that it is due, with what is there: late input is faded out or
     concealed, and delays nobody. Frames are `MixedFrame`; who hears the same gets the same one.
-    After a stall of more than `resync_after` seconds the frames in between are left out.
+    What it does after a stall, see `PacedNode`.
     """
 
     max_links = 1024
@@ -92,25 +88,18 @@ class AudioMixer(Node):
         Raises:
             ValueError: an option is out of range.
         """
-        samples = round(sample_rate * frame_duration)
-        if samples < 1 or abs(samples - sample_rate * frame_duration) > 1e-6:
-            raise ValueError(
-                f"frame_duration is {frame_duration} s: not a whole number of samples "
-                f"at {sample_rate} Hz"
-            )
-        if not resync_after >= 0:
-            raise ValueError(f"resync_after is {resync_after} s: it must not be negative")
-        super().__init__(scope, name)
-        self._sample_rate = sample_rate
-        self._frame_samples = samples
-        self._resync_after = resync_after
-        self._room = Room(samples, quietest=quietest, limiter=limiter)
+        super().__init__(
+            scope,
+            name,
+            sample_rate=sample_rate,
+            frame_duration=frame_duration,
+            resync_after=resync_after,
+        )
+        self._room = Room(self.frame_samples, quietest=quietest, limiter=limiter)
         self._seats: dict[str, _Seat] = {}
         self._parties: dict[int, str] = {}  # by row
         self._mix: Mix | None = None
-        self._next = 0  # frame
-        self._frames = self._frames_skipped = self._listeners = self._mixes = 0
-        self._ticking = False
+        self._frames = self._listeners = self._mixes = 0
         self._decoding = trio.CapacityLimiter(1)  # of this room; another one has its own
 
     def statistics(self) -> MixerStatistics:
@@ -131,48 +120,30 @@ class AudioMixer(Node):
                 if row in rows
             },
             frames=self._frames,
-            frames_skipped=self._frames_skipped,
+            frames_skipped=self.frames_skipped,
             mixes=self._mixes,
             faded=self._room.faded,
             concealed=sum(voice.concealed for several in voices.values() for voice in several),
         )
 
-    def on_enter(self, delegate: NodeDelegate) -> None:
-        self._delegate = delegate
-        self._start = trio.current_time()
-        self._ticking = delegate.deliver_self(Event(_TICK))
-
-    async def on_event(self, event: Event) -> None:
-        if event.cmd == _TICK:
-            await self._mix_next()
-            self._ticking = False
-        elif event.cmd == JOIN:
+    def on_input(self, event: Event) -> None:
+        if event.cmd == JOIN:
             self._seat(event.obj)
-        if not self._ticking:  # others may have filled the channel: then try after their events
-            self._ticking = self._delegate.deliver_self(Event(_TICK))
 
     def on_exit(self) -> None:
         self._seats.clear()
 
-    async def _mix_next(self) -> None:
-        # From the start each time: a sum of rounded durations would drift.
-        await trio.sleep_until(self._start + self._seconds(self._next))
-        late = trio.current_time() - self._start - self._seconds(self._next)
-        if late > self._resync_after:
-            skipped = int(late / self._seconds(1))
-            self._frames_skipped += skipped
-            self._next += skipped
+    async def on_frame(self) -> None:
         self._unseat_who_left()
-        await self._listen(self._start + self._seconds(self._next))
+        await self._listen(self.due)
         self._mix = self._room.mix()
         self._send(self._mix)
         self._frames += 1
-        self._next += 1
 
     async def _listen(self, due: float) -> None:
         """Let each party say what it has for the frame that is due."""
         voices = [voice for seat in self._seats.values() for voice in seat.voices]
-        size = self._frame_samples
+        size = self.frame_samples
         for voice in voices:
             voice.gather(due, size)
         heavy = [voice for voice in voices if voice.heavy]
@@ -221,8 +192,8 @@ class AudioMixer(Node):
         ]
         frame = MixedFrame(
             mixed.outputs[output],
-            self._sample_rate,
-            self._next * self._frame_samples,
+            self.sample_rate,
+            self.first_sample,
             tuple(csrc[:MAX_CSRC]),
         )
         return Event(PCM, frame)
@@ -242,9 +213,6 @@ class AudioMixer(Node):
             if not seat.voices:
                 self._room.leave(seat.row)
                 del self._seats[party], self._parties[seat.row]
-
-    def _seconds(self, frames: int) -> float:
-        return frames * self._frame_samples / self._sample_rate
 
 
 def _render(voices: list[Voice], frame_samples: int) -> list[Samples | None]:

@@ -6,18 +6,17 @@ from typing import Final
 
 import trio
 
-from eventgraph import Event, Node, NodeDelegate
+from eventgraph import Event, NodeDelegate
 
 from ..media import END, PCM, AudioFrame, EndOfStream, EndReason, Samples
 from ..media_file import MediaFile
+from .paced import PacedNode
 
-_TICK: Final = -1
-"""An event to oneself: the next frame, as in `ToneSource`."""
 _READ_AHEAD: Final = 0.5
 """Seconds of sound that are read in one go, while the next frame is not due yet."""
 
 
-class Player(Node):
+class Player(PacedNode):
     """Broadcasts the sound of a file as mono PCM frames, and END at its end.
 
     It reads whatever FFmpeg does, and resamples. Each frame goes out at the time at which its
@@ -29,7 +28,6 @@ class Player(Node):
 
     Attributes:
         finished: whether END was sent.
-        stalls: how often it went on so.
     """
 
     def __init__(
@@ -53,28 +51,20 @@ class Player(Node):
         Raises:
             ValueError: an option is out of range.
         """
-        samples = round(sample_rate * frame_duration)
-        if samples < 1 or abs(samples - sample_rate * frame_duration) > 1e-6:
-            raise ValueError(
-                f"frame_duration is {frame_duration} s: not a whole number of samples "
-                f"at {sample_rate} Hz"
-            )
-        if not resync_after >= 0:
-            raise ValueError(f"resync_after is {resync_after} s: it must not be negative")
-        super().__init__(scope, name)
+        super().__init__(
+            scope,
+            name,
+            sample_rate=sample_rate,
+            frame_duration=frame_duration,
+            resync_after=resync_after,
+        )
         self.path = Path(path)
         self.finished = False
-        self.stalls = 0
         self._loop = loop
-        self._sample_rate = sample_rate
-        self._frame_samples = samples
-        self._resync_after = resync_after
         self._read_ahead = max(2, round(_READ_AHEAD / frame_duration))
         self._file: MediaFile | None = None
         self._frames: deque[Samples] = deque()
         self._complete = False  # everything has been read
-        self._next = 0  # frame
-        self._ticking = False
 
     @property
     def drops(self) -> Counter[str]:
@@ -82,45 +72,27 @@ class Player(Node):
         return Counter() if self._file is None else Counter(self._file.drops)
 
     async def on_enter(self, delegate: NodeDelegate) -> None:
-        self._delegate = delegate
         self._file = await trio.to_thread.run_sync(self._open)
         await self._read()
-        self._start = trio.current_time()
-        self._ticking = delegate.deliver_self(Event(_TICK))
-
-    async def on_event(self, event: Event) -> None:
-        if event.cmd == _TICK:
-            await self._send_next()
-            self._ticking = False
-        # Others may have filled the channel: then try after their events.
-        if not self._ticking and not self.finished:
-            self._ticking = self._delegate.deliver_self(Event(_TICK))
+        await super().on_enter(delegate)
 
     def on_exit(self) -> None:
         if self._file is not None:
             self._file.close()
 
-    async def _send_next(self) -> None:
-        # From the start each time: a sum of rounded durations would drift.
-        await trio.sleep_until(self._start + self._seconds(self._next))
-        late = trio.current_time() - self._start - self._seconds(self._next)
-        if late > self._resync_after:
-            self.stalls += 1
-            self._next += int(late / self._seconds(1))
+    async def on_frame(self) -> None:
         if not self._frames:
             self.finished = True
+            self.paced = False
             self._delegate.broadcast(Event(END, EndOfStream(EndReason.CLOSED)))
             return
-        frame = AudioFrame(
-            self._frames.popleft(), self._sample_rate, self._next * self._frame_samples
-        )
+        frame = AudioFrame(self._frames.popleft(), self.sample_rate, self.first_sample)
         self._delegate.broadcast(Event(PCM, frame))
-        self._next += 1
         if len(self._frames) < self._read_ahead // 2:
             await self._read()
 
     def _open(self) -> MediaFile:
-        return MediaFile(self.path, self._sample_rate, self._frame_samples, loop=self._loop)
+        return MediaFile(self.path, self.sample_rate, self.frame_samples, loop=self._loop)
 
     async def _read(self) -> None:
         if self._complete or self._file is None:
@@ -128,6 +100,3 @@ class Player(Node):
         frames = await trio.to_thread.run_sync(self._file.read, self._read_ahead)
         self._complete = len(frames) < self._read_ahead
         self._frames.extend(frames)
-
-    def _seconds(self, frames: int) -> float:
-        return frames * self._frame_samples / self._sample_rate
