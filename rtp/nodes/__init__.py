@@ -13,7 +13,6 @@ sound        G711Decoder  RTP -> PCM              G711Encoder  PCM -> RTP
              WavRecorder  PCM -> a file
 rooms        MixerInput   RTP or PCM -> a voice in a room
              AudioMixer   voices -> PCM, mix-minus for each party
-             MixerOutput  PCM -> RTP with the speakers as CSRCs
 """
 
 from .audio_decoder import AudioDecoder
@@ -24,7 +23,6 @@ from .forwarder import Forwarder
 from .g711 import G711Decoder, G711Encoder
 from .level_meter import LevelMeter
 from .mixer_input import MixerInput
-from .mixer_output import MixerOutput
 from .player import Player
 from .pubsub import PubSub
 from .sink import RtpSink
@@ -42,7 +40,6 @@ __all__ = [
     "G711Encoder",
     "LevelMeter",
     "MixerInput",
-    "MixerOutput",
     "Player",
     "PubSub",
     "RtpSink",

@@ -56,7 +56,7 @@ class AudioMixer(PacedNode):
     """Mixes parties that come and go, and sends each what all others say, as PCM.
 
     A party is a scope. It speaks through a `MixerInput` there that is linked to the mixer, and
-    hears through every node there that the mixer is linked to: a `MixerOutput` for RTP, or
+    hears through every node there that the mixer is linked to: a `G711Encoder` for RTP, or
     whatever takes PCM. A scope that does not speak hears everybody; a recorder, for example.
 
     A frame is mixed at the time that it is due, with what is there: late input is faded out or

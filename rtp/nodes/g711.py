@@ -3,7 +3,6 @@
 Source: RFC 3551 §4.5.14; ITU-T G.711 (the tables are in `rtp.g711`).
 """
 
-import secrets
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,8 +11,10 @@ from typing import Final, Literal
 from eventgraph import Event, Node, NodeDelegate
 
 from ..g711 import decode_pcma, decode_pcmu, encode_pcma, encode_pcmu
-from ..media import END, PCM, RTP, AudioFrame
-from ..packet import RtpPacket, build_packet, parse_packet
+from ..media import END, PCM, RTP, AudioFrame, Samples
+from ..mixed_frame import MixedFrame
+from ..packet import RtpPacket
+from ..packetizer import Packetizer
 from ..payload_format import PCMA, PCMU, PayloadFormat
 from ..seqnum import TIMESTAMP_MODULUS, Unwrapper
 
@@ -26,8 +27,6 @@ DEFAULT_FORMATS: Final = MappingProxyType({0: PCMU, 8: PCMA})
 _DECODERS = {"PCMU": decode_pcmu, "PCMA": decode_pcma}
 _ENCODERS = {"PCMU": encode_pcmu, "PCMA": encode_pcma}
 _PAYLOAD_TYPES = {"PCMU": 0, "PCMA": 8}
-_MASK_16 = 0xFFFF
-_MASK_32 = 0xFFFFFFFF
 
 
 class G711Decoder(Node):
@@ -92,14 +91,17 @@ class G711Decoder(Node):
 
 
 class G711Encoder(Node):
-    """Turns PCM into RTP, a packet for each frame, under an SSRC of its own.
+    """Turns PCM into RTP of PCMU or PCMA, a packet for each frame, under an SSRC of its own.
 
     Timestamps follow the frames', so gaps stay; the packet after one has the marker, as
     after silence (RFC 3551 §4.1). After END a new SSRC begins: what follows is another
-    source.
+    source. Behind an `AudioMixer`, packets have the speakers in them as CSRCs (RFC 3550
+    §7.1), and encoders that hear the same mix encode it once.
 
     Attributes:
-        drops: frames that were not encoded, by reason: "wrong sample rate" (resample before).
+        encoded: frames that were encoded here, rather than by an encoder that hears the same mix.
+        drops: frames that were not sent, by reason: "wrong sample rate" (resample before, or
+            use an `AudioEncoder`).
     """
 
     def __init__(
@@ -119,47 +121,42 @@ class G711Encoder(Node):
         """
         if encoding not in _ENCODERS:
             raise ValueError(f"encoding is {encoding!r}: choose PCMU or PCMA")
-        if payload_type is None:
-            payload_type = _PAYLOAD_TYPES[encoding]
-        elif not 0 <= payload_type <= 127:
-            raise ValueError(f"payload_type is {payload_type}: choose 0..127")
         super().__init__(scope, name)
+        self.encoded = 0
         self.drops: Counter[str] = Counter()
-        self._encode = _ENCODERS[encoding]
-        self._payload_type = payload_type
-        self._begin_source()
+        self._encoding = encoding
+        self._packetizer = Packetizer(
+            _PAYLOAD_TYPES[encoding] if payload_type is None else payload_type
+        )
+
+    @property
+    def ssrc(self) -> int:
+        """Of the packets that go out."""
+        return self._packetizer.ssrc
 
     def on_enter(self, delegate: NodeDelegate) -> None:
         self._delegate = delegate
 
     def on_event(self, event: Event) -> None:
         if event.cmd == PCM:
-            self._packetize(event.obj)
+            self._send(event.obj)
         elif event.cmd == END:
             self._delegate.broadcast(event)
-            self._begin_source()
+            self._packetizer.begin_source()
 
-    def _begin_source(self) -> None:
-        """Draw what RFC 3550 §5.1 wants random."""
-        self._ssrc = secrets.randbits(32)
-        self._sequence_number = secrets.randbits(16)
-        self._timestamp_offset = secrets.randbits(32)
-        self._expected: int | None = None  # timestamp of the next frame, if none is missing
-
-    def _packetize(self, frame: AudioFrame) -> None:
+    def _send(self, frame: AudioFrame) -> None:
         if frame.sample_rate != SAMPLE_RATE:
             self.drops["wrong sample rate"] += 1
             return
-        packet = parse_packet(
-            build_packet(
-                self._encode(frame.samples),
-                payload_type=self._payload_type,
-                sequence_number=self._sequence_number,
-                timestamp=(frame.timestamp + self._timestamp_offset) & _MASK_32,
-                ssrc=self._ssrc,
-                marker=int(frame.timestamp != self._expected),
-            )
-        )
-        self._sequence_number = (self._sequence_number + 1) & _MASK_16
-        self._expected = frame.timestamp + len(frame.samples)
+        csrc: tuple[int, ...] = ()
+        if isinstance(frame, MixedFrame):
+            payload = frame.encoded(self._encoding, self._encode)
+            csrc = frame.csrc
+        else:
+            payload = self._encode(frame.samples)
+        packet = self._packetizer.packetize(payload, frame.timestamp, len(frame.samples), csrc)
         self._delegate.broadcast(Event(RTP, packet))
+
+    def _encode(self, samples: Samples) -> bytes:
+        self.encoded += 1
+        return _ENCODERS[self._encoding](samples)

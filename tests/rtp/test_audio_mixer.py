@@ -22,7 +22,7 @@ from rtp import (
 from rtp.codecs import make_encoder
 from rtp.g711 import decode_pcma, decode_pcmu, encode_pcmu
 from rtp.media import Samples
-from rtp.nodes import AudioMixer, LevelMeter, MixerInput, MixerOutput, ToneSource
+from rtp.nodes import AudioMixer, G711Encoder, LevelMeter, MixerInput, ToneSource
 from rtp.nodes.g711 import Encoding
 from rtp.packet import parse_packet
 from rtp.packetizer import Packetizer
@@ -64,7 +64,7 @@ class Call:
     def __init__(self, graph: Graph, party: str, encoding: Encoding = "PCMU") -> None:
         self.ssrc = 1000 + sum(party.encode())
         self.delegate = graph.add_node(MixerInput(party, "in"))
-        self.output = MixerOutput(party, "out", encoding=encoding)
+        self.output = G711Encoder(party, "out", encoding=encoding)
         self.out = graph.add_node(self.output)
         self.probe = Probe(party, "probe")
         graph.add_node(self.probe)
@@ -326,14 +326,14 @@ def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="sample_rate"):
         MixerInput("a", "in", sample_rate=0)
     with pytest.raises(ValueError, match="encoding"):
-        MixerOutput("a", "out", encoding="G722")  # type: ignore[arg-type]  # the point
+        G711Encoder("a", "out", encoding="G722")  # type: ignore[arg-type]  # the point
     with pytest.raises(ValueError, match="payload_type"):
-        MixerOutput("a", "out", payload_type=128)
+        G711Encoder("a", "out", payload_type=128)
 
 
 async def test_output_does_not_resample() -> None:
     async with Graph() as graph:
-        output = MixerOutput("a", "out")
+        output = G711Encoder("a", "out")
         delegate = graph.add_node(output)
         delegate.deliver_self(Event(PCM, AudioFrame(sine(440, 0), 48000, 0)))
         await wait_idle(graph)
