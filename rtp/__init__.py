@@ -3,6 +3,8 @@
 From the top down, each layer needing only those below it::
 
     nodes                              what people link: sources, sinks, and between them
+    webrtc                             peer connections, whose tracks are nodes
+    mailbox  asyncio_thread            aiortc's thread, and the way there and back
     network  endpoint                  sessions joined with sockets
     udp  binding  timers               the two tasks that all sessions share
     session                            one RTP session, without I/O and without a clock

@@ -1,0 +1,40 @@
+"""WebRTC: peers whose tracks and data channels are nodes of the graph.
+
+network                            the asyncio thread, and what sessions share
+session                            one peer as a scope of nodes; trio's side
+nodes  data_channel                its nodes
+peer                               one peer connection; the asyncio side
+    peer_track                         one track of it
+aiortc_private                     all that reaches into aiortc
+forwarding  decoded                RTP as it is; frames
+formats  events                    payload types in the graph; what events mean
+
+async with Graph() as graph, WebRtcNetwork(graph) as network:
+    session = network.open("alice", audio="decoded", video="forwarded")
+    answer = await session.accept_offer(offer)
+    graph.link_up(Address("alice", "audio-source"), Address("room", "mixer"))
+"""
+
+from .data_channel import DataChannelNode
+from .events import BINARY, KEYFRAME_REQUEST, RETRANSMIT, TEXT, VIDEO
+from .formats import GRAPH_FORMATS
+from .network import WebRtcNetwork
+from .nodes import WebRtcSink, WebRtcSource, link_forwarding
+from .session import TrackStatistics, WebRtcSession, WebRtcStatistics
+
+__all__ = [
+    "BINARY",
+    "GRAPH_FORMATS",
+    "KEYFRAME_REQUEST",
+    "RETRANSMIT",
+    "TEXT",
+    "VIDEO",
+    "DataChannelNode",
+    "TrackStatistics",
+    "WebRtcNetwork",
+    "WebRtcSession",
+    "WebRtcSink",
+    "WebRtcSource",
+    "WebRtcStatistics",
+    "link_forwarding",
+]

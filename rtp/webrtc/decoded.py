@@ -1,0 +1,169 @@
+"""Decoded tracks: frames of aiortc become frames of the graph, and the other way round."""
+
+import asyncio
+import time
+from collections import Counter, deque
+from typing import Final
+
+import av
+import numpy as np
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+
+from ..media import FULL_SCALE, AudioFrame, Samples
+
+FRAMES: Final = 25
+"""Frames that wait for an encoder: half a second of sound, which a listener would call late."""
+MAX_GAP: Final = 10.0
+"""Seconds: where timestamps of one source jump further than this, it is another source."""
+PIECE: Final = 0.02
+"""Seconds of sound that go to the encoder at once: a longer frame would become several
+packets with one timestamp (aiortc 1.16)."""
+
+
+class AudioInput:
+    """Makes frames of the graph from a peer's decoded sound."""
+
+    def __init__(self) -> None:
+        self._offset = 0
+        self._end = 0
+
+    def convert(self, frame: av.AudioFrame) -> AudioFrame:
+        """Mix to mono; the timestamp goes on where a new source of the peer begins."""
+        samples = frame.to_ndarray()[0]
+        channels = len(frame.layout.channels)
+        if channels > 1:
+            samples = samples.reshape(-1, channels).mean(axis=1).astype(np.int16)
+        rate = frame.sample_rate
+        timestamp = self._end
+        if frame.pts is not None and frame.time_base is not None:
+            seconds_of = frame.time_base
+            timestamp = round(frame.pts * rate * seconds_of.numerator / seconds_of.denominator)
+            if not 0 <= timestamp + self._offset - self._end <= MAX_GAP * rate:
+                self._offset = self._end - timestamp
+            timestamp += self._offset
+        self._end = timestamp + len(samples)
+        return AudioFrame(samples, rate, timestamp)
+
+
+class OutgoingTrack(MediaStreamTrack):
+    """A track whose frames are pushed; the sender takes them when it can.
+
+    Attributes:
+        drops: frames, by reason: "encoder too slow", "no timestamp".
+        skipped: seconds by which the peer's timestamps are ahead of the frames', for pauses.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.drops: Counter[str] = Counter()
+        self.skipped = 0.0
+        self._frames: asyncio.Queue[AudioFrame | av.VideoFrame] = asyncio.Queue(FRAMES)
+        self._pieces: deque[av.AudioFrame] = deque()
+        self._resampler: av.AudioResampler | None = None
+        self._rates = (0, 0)  # of the resampler: from, to
+        self._pts = 0  # samples
+        self._expected: float | None = None  # where the next frame begins, by its timestamps
+        self._due = 0.0  # and by the clock
+
+    def push(self, frame: AudioFrame | av.VideoFrame) -> None:
+        """Hand a frame over; if it cannot be taken it is counted in `drops`."""
+        if isinstance(frame, av.VideoFrame) and (frame.pts is None or frame.time_base is None):
+            self.drops["no timestamp"] += 1
+            return
+        try:
+            self._frames.put_nowait(frame)
+        except asyncio.QueueFull:
+            self.drops["encoder too slow"] += 1
+
+    async def recv(self) -> av.AudioFrame | av.VideoFrame:
+        return (await self.next_frame())[0]
+
+    async def next_frame(self) -> tuple[av.AudioFrame | av.VideoFrame, bool]:
+        """The next frame for the encoder, and whether another source began with it."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        if self._pieces:
+            return self._pieces.popleft(), False
+        while True:
+            frame = await self._frames.get()
+            if isinstance(frame, av.VideoFrame):
+                return frame, self._note_image(frame)
+            restarted = self._note_sound(frame)
+            self._pieces.extend(self._pieces_of(frame))
+            if self._pieces:
+                return self._pieces.popleft(), restarted
+
+    def _note_sound(self, frame: AudioFrame) -> bool:
+        start = frame.timestamp / frame.sample_rate
+        ahead = self._ahead(start)
+        if ahead is None:
+            self.skipped += max(0.0, time.monotonic() - self._due) if self._expected else 0.0
+        elif ahead >= PIECE / 2:
+            self.skipped += ahead
+        self._expected = start + frame.duration
+        self._due = time.monotonic() + frame.duration
+        return ahead is None
+
+    def _note_image(self, frame: av.VideoFrame) -> bool:
+        assert frame.pts is not None  # else `push` had refused it
+        assert frame.time_base is not None
+        start = float(frame.pts * frame.time_base)
+        ahead = self._ahead(start)
+        now = time.monotonic()
+        if ahead is None and self._expected is not None:
+            self.skipped += self._expected - start + max(0.0, now - self._due)
+        self._expected = start
+        self._due = now
+        return ahead is None
+
+    def _ahead(self, start: float) -> float | None:
+        """Seconds that a frame is ahead of the one before; None: it is of another source."""
+        if self._expected is None:
+            return None
+        ahead = start - self._expected
+        return ahead if -PIECE / 2 <= ahead <= MAX_GAP else None
+
+    def _pieces_of(self, frame: AudioFrame) -> list[av.AudioFrame]:
+        rate = self._rates[1] or frame.sample_rate
+        if (frame.sample_rate, rate) != self._rates:
+            self._rates = (frame.sample_rate, rate)
+            self._resampler = None
+            if frame.sample_rate != rate:  # an encoder takes one rate, that of the first frame
+                self._resampler = av.AudioResampler("s16", "stereo", rate)
+        samples = frame.samples
+        if self._resampler is not None:
+            whole = _av_frame(samples, frame.sample_rate)
+            parts = [part.to_ndarray()[0][::2] for part in self._resampler.resample(whole)]
+            samples = np.concatenate(parts) if parts else samples[:0]
+        size = round(rate * PIECE)
+        pieces = []
+        for first in range(0, len(samples), size):
+            piece = _av_frame(samples[first : first + size], rate)
+            piece.pts = self._pts
+            self._pts += piece.samples
+            pieces.append(piece)
+        return pieces
+
+
+def level_of(frame: av.AudioFrame) -> int:
+    """Level of a frame in dBov, -127..0, as in RFC 6464; aiortc's own loops in Python."""
+    samples = frame.to_ndarray()
+    mean = float(np.square(samples, dtype=np.float32).mean()) / FULL_SCALE**2
+    return max(-127, min(0, round(10 * np.log10(mean)))) if mean > 0 else -127
+
+
+def copy_image(frame: av.VideoFrame) -> av.VideoFrame:
+    """A frame of one's own: encoders write into it, and others may have the same one."""
+    copy = av.VideoFrame.from_ndarray(frame.to_ndarray(format="yuv420p"), "yuv420p")
+    copy.pts = frame.pts
+    copy.time_base = frame.time_base
+    return copy
+
+
+def _av_frame(samples: Samples, rate: int) -> av.AudioFrame:
+    """In stereo: where FFmpeg makes stereo of mono it takes 3 dB off, and Opus has stereo here."""
+    frame = av.AudioFrame.from_ndarray(np.repeat(samples, 2).reshape(1, -1), "s16", "stereo")
+    frame.sample_rate = rate
+    return frame

@@ -1,0 +1,169 @@
+"""Forwarded tracks, as far as they are no matter of aiortc's insides: what comes in becomes
+packets of the graph, and packets of the graph become what goes out. No I/O, no clock.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from aiortc import clock
+from aiortc.codecs import is_rtx
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
+from aiortc.rtcrtpreceiver import NackGenerator, StreamStatistics
+from aiortc.rtp import RTP_HISTORY_SIZE, unwrap_rtx
+from aiortc.rtp import RtpPacket as AiortcPacket
+
+from ..outgoing import OutgoingStream
+from ..packet import RtpPacket, build_packet, parse_packet
+from ..payload_format import PayloadFormat
+from .formats import graph_payload_type, session_payload_types
+
+MAX_SOURCES: Final = 16
+"""SSRCs of one track that are kept count of: a peer that draws new ones must not fill memory."""
+
+_MASK_16 = 0xFFFF
+
+
+class ForwardedInput:
+    """From the peer to the graph: RTX is unwrapped, loss is noticed, payloads stay untouched.
+
+    Attributes:
+        drops: packets that were not forwarded, by reason: "unknown payload type",
+            "too many sources", "rtx of unknown source", "rtx padding".
+        missing: sequence numbers, for a NACK; not empty just after loss was noticed.
+    """
+
+    def __init__(
+        self,
+        parameters: RTCRtpReceiveParameters,
+        streams: dict[int, StreamStatistics],
+        *,
+        wants_nack: bool,
+    ) -> None:
+        """
+        Args:
+            parameters: what was negotiated.
+            streams: by SSRC, for receiver reports; filled here.
+            wants_nack: whether the peer keeps a history to resend from.
+        """
+        self.drops: Counter[str] = Counter()
+        self.missing: list[int] = []
+        self._streams = streams
+        self._codecs = {codec.payloadType: codec for codec in parameters.codecs}
+        self._numbers = {pt: graph_payload_type(codec) for pt, codec in self._codecs.items()}
+        self._media_ssrc = {e.rtx.ssrc: e.ssrc for e in parameters.encodings if e.rtx}
+        self._nacks = NackGenerator() if wants_nack else None
+
+    def take(self, packet: AiortcPacket) -> RtpPacket | None:
+        """Turn a received packet into one of the graph; None: it is counted in `drops`."""
+        self.missing = []
+        codec = self._codecs.get(packet.payload_type)
+        if codec is None:
+            self.drops["unknown payload type"] += 1
+            return None
+        stream = self._streams.get(packet.ssrc)
+        if stream is None:
+            if len(self._streams) >= MAX_SOURCES:
+                self.drops["too many sources"] += 1
+                return None
+            stream = self._streams[packet.ssrc] = StreamStatistics(codec.clockRate)
+        stream.add(packet)
+        if is_rtx(codec):
+            ssrc = self._media_ssrc.get(packet.ssrc)
+            original = codec.parameters.get("apt")
+            if ssrc is None or not isinstance(original, int) or original not in self._codecs:
+                self.drops["rtx of unknown source"] += 1
+                return None
+            if len(packet.payload) < 2:  # a probe for bandwidth: no original number in it
+                self.drops["rtx padding"] += 1
+                return None
+            packet = unwrap_rtx(packet, payload_type=original, ssrc=ssrc)
+        if self._nacks is not None and self._nacks.add(packet):
+            self.missing = sorted(self._nacks.missing)
+        number = self._numbers[packet.payload_type]
+        if number is None:
+            self.drops["unknown payload type"] += 1
+            return None
+        forwarded = parse_packet(
+            build_packet(
+                packet.payload,
+                payload_type=number,
+                sequence_number=packet.sequence_number,
+                timestamp=packet.timestamp,
+                ssrc=packet.ssrc,
+                marker=packet.marker,
+                csrc=packet.csrc,
+            )
+        )
+        assert isinstance(forwarded, RtpPacket)
+        return forwarded
+
+
+class ForwardedOutput:
+    """From the graph to the peer: its payload types, our SSRC, one numbering, a history.
+
+    Attributes:
+        drops: packets that were not sent, by reason: "format not negotiated".
+    """
+
+    def __init__(self, ssrc: int, codecs: Iterable[RTCRtpCodecParameters], mid: str) -> None:
+        """
+        Args:
+            ssrc: ours.
+            codecs: what the peer agreed on.
+            mid: of the media section (RFC 9143), sent along.
+        """
+        codecs = list(codecs)
+        self.drops: Counter[str] = Counter()
+        self._mid = mid
+        self._payload_types = session_payload_types(codecs)
+        self._rtx = {c.parameters.get("apt"): c.payloadType for c in codecs if is_rtx(c)}
+        formats = {
+            c.payloadType: PayloadFormat(c.name, c.clockRate)
+            for c in codecs
+            if c.payloadType is not None and not is_rtx(c)
+        }
+        self._stream = OutgoingStream(ssrc, formats)
+        self._offset = 0
+        self._history: dict[int, AiortcPacket] = {}  # bounded: by place in a ring
+
+    def take(self, packet: RtpPacket, now: float) -> AiortcPacket | None:
+        """Turn a packet of the graph into one to send; None: it is counted in `drops`.
+
+        Args:
+            now: seconds.
+        """
+        payload_type = self._payload_types.get(packet.payload_type)
+        if payload_type is None:
+            self.drops["format not negotiated"] += 1
+            return None
+        # A header extension of another session means nothing here: only our own go out.
+        header = self._stream.forward(packet, now, payload_type)
+        sequence_number = int.from_bytes(header[2:4])
+        sent = AiortcPacket(
+            payload_type,
+            header[1] >> 7,
+            sequence_number,
+            int.from_bytes(header[4:8]),
+            self._stream.ssrc,
+            packet.payload,
+        )
+        sent.csrc = packet.csrc
+        sent.extensions.mid = self._mid
+        sent.extensions.abs_send_time = clock.current_ntp_time() >> 14 & 0xFFFFFF
+        self._offset = (sequence_number - packet.sequence_number) & _MASK_16
+        self._history[sequence_number % RTP_HISTORY_SIZE] = sent
+        return sent
+
+    def sent(self, sequence_number: int) -> AiortcPacket | None:
+        """What was sent under a number, if it is not too long ago."""
+        packet = self._history.get(sequence_number % RTP_HISTORY_SIZE)
+        return packet if packet and packet.sequence_number == sequence_number else None
+
+    def rtx_payload_type(self, payload_type: int) -> int | None:
+        """Under which type a packet of this one is resent (RFC 4588); None: as it was."""
+        return self._rtx.get(payload_type)
+
+    def source_number(self, sequence_number: int) -> int:
+        """The number that a packet has, or would have had, at the source."""
+        return (sequence_number - self._offset) & _MASK_16

@@ -1,0 +1,105 @@
+"""Frames to and from aiortc, without a network."""
+
+import fractions
+
+import av
+import numpy as np
+import pytest
+
+from rtp.asyncio_thread import AsyncioThread
+from rtp.media import AudioFrame
+from rtp.webrtc.decoded import AudioInput, OutgoingTrack, level_of
+
+from .peers import picture
+
+
+def sound(count: int, rate: int, pts: int) -> av.AudioFrame:
+    frame = av.AudioFrame.from_ndarray(np.full((1, 2 * count), 100, np.int16), "s16", "stereo")
+    frame.sample_rate = rate
+    frame.pts = pts
+    frame.time_base = fractions.Fraction(1, rate)
+    return frame
+
+
+def silence(timestamp: int, count: int = 960, rate: int = 48000) -> AudioFrame:
+    return AudioFrame(np.zeros(count, np.int16), rate, timestamp)
+
+
+async def encoded(track: OutgoingTrack, *frames: AudioFrame) -> list[tuple[int, int, float]]:
+    """(pts, samples, seconds skipped before) of what the encoder would get."""
+
+    async def take() -> list[tuple[int, int, float]]:
+        got = []
+        for frame in frames:
+            track.push(frame)
+            while track._frames.qsize() or track._pieces:
+                piece = await track.recv()
+                assert isinstance(piece, av.AudioFrame)
+                assert piece.pts is not None
+                got.append((piece.pts, piece.samples, round(track.skipped, 3)))
+        return got
+
+    async with AsyncioThread() as thread:
+        return await thread.call(take)
+
+
+def test_sound_becomes_mono_with_timestamps_that_keep_gaps() -> None:
+    inlet = AudioInput()
+    first = inlet.convert(sound(960, 48000, 0))
+    late = inlet.convert(sound(960, 48000, 1920))
+    assert first.samples.shape == (960,)
+    assert (first.samples == 100).all()
+    assert (first.timestamp, late.timestamp) == (0, 1920)
+
+
+def test_new_source_of_a_peer_goes_on_where_the_last_one_ended() -> None:
+    inlet = AudioInput()
+    assert inlet.convert(sound(960, 48000, 10**9)).timestamp == 0
+    assert inlet.convert(sound(960, 48000, 10**9 + 960)).timestamp == 960
+    assert inlet.convert(sound(960, 48000, 5)).timestamp == 1920
+    assert inlet.convert(sound(960, 48000, 965)).timestamp == 2880
+
+
+async def test_long_frames_go_out_in_pieces_of_a_packet() -> None:
+    pieces = await encoded(OutgoingTrack("audio"), silence(0, 2400), silence(2400, 480))
+    assert pieces == [(0, 960, 0), (960, 960, 0), (1920, 480, 0), (2400, 480, 0)]
+
+
+async def test_gap_in_a_source_becomes_a_pause() -> None:
+    pieces = await encoded(OutgoingTrack("audio"), silence(0), silence(960 + 48000))
+    assert pieces == [(0, 960, 0), (960, 960, 1.0)]
+
+
+async def test_another_source_goes_on_without_a_jump() -> None:
+    pieces = await encoded(OutgoingTrack("audio"), silence(10**9), silence(0), silence(960))
+    assert [pts for pts, _, _ in pieces] == [0, 960, 1920]
+    assert all(skipped < 0.5 for _, _, skipped in pieces)
+
+
+async def test_sound_of_another_rate_is_resampled_to_that_of_the_first() -> None:
+    track = OutgoingTrack("audio")
+    frames = [silence(0), *(silence(160 * n, 160, 8000) for n in range(1, 20))]
+    pieces = await encoded(track, *frames)
+    assert sum(samples for _, samples, _ in pieces) == pytest.approx(20 * 960, abs=200)
+    assert [pts for pts, _, _ in pieces] == list(
+        np.cumsum([0, *(samples for _, samples, _ in pieces)])[:-1]
+    )
+
+
+async def test_frames_that_nobody_encodes_are_dropped_and_counted() -> None:
+    track = OutgoingTrack("audio")
+    for n in range(40):
+        track.push(silence(960 * n))
+    assert track.drops == {"encoder too slow": 15}
+    timeless = picture(0)
+    video = OutgoingTrack("video")
+    video.push(timeless)
+    assert video.drops == {"no timestamp": 1}
+
+
+@pytest.mark.parametrize(("amplitude", "level"), [(0, -127), (32767, 0), (3277, -20), (1, -90)])
+def test_level_is_that_of_rfc_6464(amplitude: int, level: int) -> None:
+    square = np.full((1, 960), amplitude, np.int16)
+    square[0, ::2] *= -1
+    frame = av.AudioFrame.from_ndarray(square, "s16", "mono")
+    assert level_of(frame) == pytest.approx(level, abs=1)
