@@ -16,6 +16,7 @@ to append to and pop from at opposite ends.
 
 import logging
 import time
+from abc import abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
@@ -68,8 +69,9 @@ class Hop:
             self._on_its_way = True
             self._send()
 
+    @abstractmethod
     def _send(self) -> None:
-        raise NotImplementedError
+        """Have ``_drain`` called on the receiving side."""
 
     def _drain(self) -> bool:
         """Handle a batch; whether there was more. Called on the receiving side."""
