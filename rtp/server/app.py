@@ -9,6 +9,7 @@ import trio
 from eventgraph import Graph
 from rtp.network import RtpNetwork
 
+from .calls import open_calls
 from .config import Config
 from .demo import NO_DEMO, start_demo
 from .ending import ending_by_signal
@@ -29,10 +30,15 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
     with ending_by_signal() as ending, listen(config.http) as listener, ending.hurry:
         async with RtpNetwork() as network, Graph(exit_timeout=config.graph.exit_timeout) as graph:
             demo = start_demo(graph, network, config) if config.demo.enabled else NO_DEMO
-            async with trio.open_nursery() as edge:
+            async with open_calls(graph, network, config) as calls, trio.open_nursery() as edge:
                 edge.start_soon(
                     partial(
-                        serve_http, graph, config.http, sessions=demo.sessions, listener=listener
+                        serve_http,
+                        graph,
+                        config.http,
+                        sessions=demo.sessions,
+                        calls=calls,
+                        listener=listener,
                     )
                 )
                 announce(

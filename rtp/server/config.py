@@ -7,7 +7,7 @@ in the type, so that the file, the tests and the reference page read it from her
 import ipaddress
 import re
 from enum import StrEnum
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 import msgspec
 
@@ -108,6 +108,27 @@ class RtpConfig(_Table, frozen=True):
 
     host: Host = LOOPBACK
     silence_limit: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 30.0  # seconds
+    any_target: bool = False
+
+
+class WebRtcConfig(_Table, frozen=True):
+    """When a peer of WebRTC counts as gone."""
+
+    consent_timeout: Annotated[float, msgspec.Meta(ge=1, le=30)] = 15.0  # seconds
+    connect_timeout: Annotated[float, msgspec.Meta(ge=1, le=300)] = 30.0  # seconds
+
+
+class SessionsConfig(_Table, frozen=True):
+    """How many may be in a call; each costs sockets, tasks and codecs."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100000)] = 200
+    per_second: Annotated[int, msgspec.Meta(ge=1, le=100000)] = 20
+
+
+class RoomsConfig(_Table, frozen=True):
+    """How rooms sound."""
+
+    sample_rate: Literal[8000, 16000, 24000, 48000] = 48000  # Hz
 
 
 class RecordingsConfig(_Table, frozen=True):
@@ -159,6 +180,9 @@ class Config(_Table, frozen=True):
 
     http: HttpConfig = HttpConfig()
     rtp: RtpConfig = RtpConfig()
+    webrtc: WebRtcConfig = WebRtcConfig()
+    sessions: SessionsConfig = SessionsConfig()
+    rooms: RoomsConfig = RoomsConfig()
     recordings: RecordingsConfig = RecordingsConfig()
     log: LogConfig = LogConfig()
     graph: GraphConfig = GraphConfig()

@@ -7,6 +7,8 @@ GET /graph/events           the event graph as it changes (server-sent events)
 POST, DELETE /links         a link up, a link down
 GET /healthz                200 as long as the event loop turns
 GET /sessions/{name}.sdp    how to listen to a session
+
+With calls there are more routes: see `rtp.server.calls`.
 """
 
 import socket
@@ -22,13 +24,14 @@ from starlette.routing import Route
 
 from eventgraph import Graph
 
+from .calls import Calls
 from .config import HttpConfig
 from .connections import Connections
 from .errors import StartError, reason
 from .gate import Gate
 from .graph_view import VIEWS, GraphFormat, negotiate
 from .links import put_up, take_down
-from .live import LiveGraph
+from .live import LiveGraph, render
 from .page import load_page
 from .problem import problem
 from .token import needed_token
@@ -51,12 +54,22 @@ GET /healthz               whether the server is up
 GET /sessions/{name}.sdp   how to listen to a session
 """
 
+CALLS_INDEX = """\
+POST /rooms/{room}?name=   into a room, with an offer of WebRTC or of plain RTP
+GET /rooms                 which rooms there are
+GET /rooms/{room}          who is in one
+GET /rooms/{room}/events   the same as it changes (server-sent events)
+POST /whip/{stream}        publish a stream (WHIP, RFC 9725)
+POST /whep/{stream}        watch one (WHEP, draft-ietf-wish-whep-04)
+"""
+
 
 async def serve_http(
     graph: Graph,
     config: HttpConfig,
     *,
     sessions: Mapping[str, str] | None = None,
+    calls: Calls | None = None,
     listener: socket.socket | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -66,6 +79,7 @@ async def serve_http(
         graph: what ``/graph`` shows.
         config: where to listen.
         sessions: session descriptions (SDP) by name; may change while serving.
+        calls: rooms and broadcasts; None: there are none.
         listener: from `listen`, closed at the end; None: made here.
         task_status: is told the URL, with the port that was picked if it was 0.
     Raises:
@@ -74,11 +88,13 @@ async def serve_http(
     with listener or listen(config) as bound:
         host = bound.getsockname()[0]
         live = LiveGraph(graph)
-        routes = application(graph, sessions or {}, live)
+        routes = application(graph, sessions or {}, live, calls)
         gate = Gate(routes, config, host, needed_token(config, host))
         task_status.started(url_of(bound))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(live.run)
+            if calls is not None:
+                nursery.start_soon(calls.events.run)
             await Connections(gate).serve(bound)
 
 
@@ -113,21 +129,24 @@ def listen(config: HttpConfig) -> socket.socket:
     return listener
 
 
-def application(graph: Graph, sessions: Mapping[str, str], live: LiveGraph) -> Starlette:
+def application(
+    graph: Graph, sessions: Mapping[str, str], live: LiveGraph, calls: Calls | None
+) -> Starlette:
     """The ASGI application, for whoever the gate let in."""
     page = load_page()
+    text = INDEX + (CALLS_INDEX if calls is not None else "")
 
     async def index(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
             return page["index.html"]
-        return PlainTextResponse(INDEX, headers={"vary": "accept"})
+        return PlainTextResponse(text, headers={"vary": "accept"})
 
     async def page_file(request: Request) -> Response:
         answer = page.get(request.path_params["file"])
         return answer or problem(HTTPStatus.NOT_FOUND, "the page has no such file")
 
     async def graph_events(_request: Request) -> Response:
-        return live.answer()
+        return live.answer(render)
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -178,6 +197,7 @@ def application(graph: Graph, sessions: Mapping[str, str], live: LiveGraph) -> S
             Route("/links", links, methods=["POST", "DELETE"]),
             Route("/healthz", healthz),
             Route("/sessions/{name}.sdp", session_description),
+            *(calls.routes() if calls is not None else []),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _internal_error},
     )

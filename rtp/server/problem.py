@@ -3,6 +3,7 @@
 Source: RFC 9457 (problem details).
 """
 
+import math
 from http import HTTPStatus
 
 import msgspec
@@ -24,3 +25,9 @@ def problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = No
     """An error response; the detail says what to do."""
     body = msgspec.json.encode(Problem(status.phrase, status.value, detail))
     return Response(body, status, headers, CONTENT_TYPE)
+
+
+def busy(detail: str, *, retry_after: float) -> Response:
+    """503: not now; `retry_after` is in seconds."""
+    headers = {"retry-after": str(max(1, math.ceil(retry_after)))}
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers)

@@ -196,6 +196,19 @@ class WebRtcSession:
         await trio.lowlevel.checkpoint_if_cancelled()
         return result
 
+    def add_node(self, node: Node) -> NodeDelegate:
+        """Add a node to the graph that leaves with the session, such as an encoder for its sink.
+
+        Raises:
+            RtpError: the session is over.
+            GraphError: as `Graph.add_node`.
+        """
+        if self._reason is not None:
+            raise RtpError(f"the session {self.scope!r} is over")
+        delegate = self._graph.add_node(node)
+        self._nodes[delegate.address] = delegate
+        return delegate
+
     # The end
 
     async def close(self) -> None:
@@ -244,9 +257,9 @@ class WebRtcSession:
             number = numbers[track.kind] = numbers.get(track.kind, 0) + 1
             suffix = "" if number == 1 else f"-{number}"
             if track.receives:
-                self._add(WebRtcSource(self.scope, f"{track.kind}-source{suffix}", track))
+                self.add_node(WebRtcSource(self.scope, f"{track.kind}-source{suffix}", track))
             if track.sends:
-                self._add(WebRtcSink(self.scope, f"{track.kind}-sink{suffix}", track))
+                self.add_node(WebRtcSink(self.scope, f"{track.kind}-sink{suffix}", track))
 
     def _add_channel(self, channel: PeerChannel) -> None:
         if self._reason is not None:  # it ended meanwhile
@@ -258,7 +271,7 @@ class WebRtcSession:
             left = partial(self._close_channel, address, channel)
             node = DataChannelNode(self.scope, name, channel, left)
             try:
-                delegate = self._add(node)
+                delegate = self.add_node(node)
             except NodeExistsError:
                 continue
             break
@@ -270,13 +283,6 @@ class WebRtcSession:
         self._nodes.pop(address, None)
         if self._thread.is_open:
             self._thread.loop.call_soon_threadsafe(channel.close)
-
-    def _add(self, node: Node) -> NodeDelegate:
-        if self._reason is not None:  # it ended meanwhile
-            raise RtpError(f"the session {self.scope!r} is over")
-        delegate = self._graph.add_node(node)
-        self._nodes[delegate.address] = delegate
-        return delegate
 
     def _end(self, reason: EndReason) -> None:
         if self._reason is not None:
