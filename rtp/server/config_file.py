@@ -111,6 +111,8 @@ def describe(kind: inspect.Type) -> str:  # noqa: PLR0911 - one answer a type
             return "a text that is not empty"
         case inspect.EnumType():
             return "one of " + ", ".join(f'"{member.value}"' for member in kind.cls)
+        case inspect.LiteralType():
+            return "one of " + ", ".join(map(str, kind.values))
         case inspect.CustomType():
             assert issubclass(kind.cls, Host | Origin | Token)
             return f"{kind.cls.expected}, in quotes"
