@@ -42,6 +42,13 @@ def audio_levels(frames: NDArray[np.int16]) -> NDArray[np.uint8]:
     return levels_of(mean_squares(frames))
 
 
+def level_of(samples: NDArray[np.int16]) -> int:
+    """As `audio_levels`, of one flat piece of sound; 127 if it is empty."""
+    if not len(samples):
+        return SILENCE_LEVEL
+    return int(audio_levels(samples.reshape(1, -1))[0])
+
+
 def levels_of(powers: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Levels in -dBov, 0..127, of what `mean_squares` gave."""
     decibels = -10 * np.log10(np.maximum(powers, _FAINTEST) / _OVERLOAD)

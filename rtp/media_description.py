@@ -26,6 +26,8 @@ class MediaOffer(msgspec.Struct, frozen=True):
         formats: by payload type, in the order of preference; unknown static types are left out.
         direction: as the other side sees it.
         ptime: wanted milliseconds of media in a packet; None if it does not say.
+        extensions: URIs of header extensions that both sides may send, by their number
+            (RFC 8285 §5).
     """
 
     kind: str
@@ -37,6 +39,7 @@ class MediaOffer(msgspec.Struct, frozen=True):
     formats: dict[int, PayloadFormat]
     direction: Direction
     ptime: float | None
+    extensions: dict[int, str] = {}
 
 
 class Offer(msgspec.Struct, frozen=True):

@@ -84,6 +84,7 @@ class RtpNetwork:
         rtcp_mux: bool = False,
         ssrc: int | None = None,
         cname: str | None = None,
+        audio_level_id: int | None = None,
         silence_limit: float | None = SILENCE_LIMIT,
         receive_buffer: int = RECEIVE_BUFFER,
     ) -> RtpEndpoint:
@@ -98,6 +99,7 @@ class RtpNetwork:
             rtcp: False neither sends nor receives it, as with bandwidth 0 (RFC 3556).
             rtcp_mux: RTP and RTCP on one port (RFC 5761).
             ssrc, cname: None draws them.
+            audio_level_id: of the header extension with the audio level; see `RtpSession`.
             silence_limit: seconds without RTP or RTCP until the peer counts as gone, which
                 links hear as END; None: never.
             receive_buffer: octets in the kernel for each socket.
@@ -111,6 +113,7 @@ class RtpNetwork:
             now=now,
             ssrc=ssrc,
             cname=cname,
+            audio_level_id=audio_level_id,
             rtcp_mux=rtcp_mux,
             remote_rtp=None if remote_rtp is None else numeric_address(*remote_rtp[:2]),
             remote_rtcp=None if remote_rtcp is None else numeric_address(*remote_rtcp[:2]),

@@ -4,8 +4,9 @@ import random as _random
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from .audio_level import level_extension
 from .errors import UnknownPayloadTypeError
-from .packet import RtpPacket, build_packet
+from .packet import RtpPacket, build_packet, with_extension
 from .payload_format import PayloadFormat
 
 _MASK_16 = 0xFFFF
@@ -36,6 +37,7 @@ class OutgoingStream:
         "_clock_rates",
         "_last_sequence",
         "_last_timestamp",
+        "_level_id",
         "_local_timestamp",
         "_random",
         "_sequence_offset",
@@ -52,12 +54,14 @@ class OutgoingStream:
         ssrc: int,
         formats: Mapping[int, PayloadFormat],
         *,
+        level_id: int | None = None,
         random: Callable[[], float] = _random.random,
     ) -> None:
         """
         Args:
             ssrc: 32 bits.
             formats: by payload type; no other type is sent.
+            level_id: of the header extension with the audio level, 1..14; None sends none.
             random: gives 0 <= x < 1; for the initial numbers (RFC 3550 §5.1).
         """
         self.ssrc = ssrc
@@ -66,6 +70,7 @@ class OutgoingStream:
         self.sent_at: float | None = None
         self._clock_rates = {number: f.clock_rate for number, f in formats.items()}
         self._clock_rate = 0
+        self._level_id = level_id
         self._random = random
         self._source: int | None = None
         self._sequence_offset = 0
@@ -76,6 +81,8 @@ class OutgoingStream:
 
     def forward(self, packet: RtpPacket, now: float, payload_type: int | None = None) -> bytes:
         """Serialise a received packet for this stream.
+
+        Its header extension stays behind; its audio level goes along if the peer understands it.
 
         Args:
             packet: of any source; its payload is not touched.
@@ -97,7 +104,10 @@ class OutgoingStream:
         timestamp = (packet.timestamp + self._timestamp_offset) & _MASK_32
         size = len(packet.data) - packet.payload_start - packet.padding_size
         self._count(payload_type, sequence_number, timestamp, size, now)
-        return packet.rewritten(self.ssrc, sequence_number, timestamp, payload_type, marker)
+        data = packet.rewritten(self.ssrc, sequence_number, timestamp, payload_type, marker)
+        if self._level_id is None or packet.level_octet is None:
+            return data
+        return with_extension(data, level_extension(self._level_id, packet.level_octet))
 
     def packetize(
         self,
@@ -171,7 +181,10 @@ class OutgoingStream:
     def _count(
         self, payload_type: int, sequence_number: int, timestamp: int, octets: int, now: float
     ) -> None:
-        self._clock_rate = self._clock_rate_of(payload_type)
+        try:
+            self._clock_rate = self._clock_rates[payload_type]
+        except KeyError:
+            self._clock_rate_of(payload_type)  # raises what says more
         if not self.packets_sent or (sequence_number - self._last_sequence) & _MASK_16 < _HALF_16:
             self._last_sequence = sequence_number
             self._last_timestamp = timestamp

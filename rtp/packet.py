@@ -30,6 +30,7 @@ from typing import Final
 
 import msgspec
 
+from .audio_level import find_level
 from .drops import DropReason
 
 VERSION: Final = 2
@@ -60,6 +61,8 @@ class RtpPacket(msgspec.Struct, frozen=True, gc=False):
         ssrc: 0..2**32-1.
         payload_start: octets before the payload.
         padding_size: octets after the payload, its length octet included.
+        level_octet: voice activity and level of the sound (RFC 6464 §3), as the sender told or
+            the encoder measured; None: not known. Not in `data` of packets that are made here.
     """
 
     data: bytes
@@ -70,6 +73,7 @@ class RtpPacket(msgspec.Struct, frozen=True, gc=False):
     ssrc: int
     payload_start: int
     padding_size: int
+    level_octet: int | None = None
 
     def __repr__(self) -> str:
         return (
@@ -95,6 +99,16 @@ class RtpPacket(msgspec.Struct, frozen=True, gc=False):
         return list(struct.unpack_from(f"!{count}L", self.data, HEADER_LENGTH))
 
     @property
+    def audio_level(self) -> int | None:
+        """Of the sound in it, 0 (loudest) .. 127 (silence), in -dBov; None: not known."""
+        return None if self.level_octet is None else self.level_octet & 0x7F
+
+    @property
+    def has_voice(self) -> bool | None:
+        """Whether the sender takes the sound in it for speech; None: not known."""
+        return None if self.level_octet is None else self.level_octet > 0x7F
+
+    @property
     def extension(self) -> tuple[int, bytes] | None:
         """(profile, value) of the header extension, undecoded; None if there is none.
 
@@ -109,37 +123,52 @@ class RtpPacket(msgspec.Struct, frozen=True, gc=False):
         )
 
     def rewritten(
-        self,
-        ssrc: int,
-        sequence_number: int,
-        timestamp: int,
-        payload_type: int | None = None,
-        marker: int | None = None,
+        self, ssrc: int, sequence_number: int, timestamp: int, payload_type: int, marker: int
     ) -> bytes:
-        """The same packet under another header; CSRCs, extension and payload are untouched.
+        """The same packet under another header; CSRCs and payload are untouched.
+
+        Its header extension stays behind: what that means was agreed on with somebody else.
 
         Args:
-            ssrc, sequence_number, timestamp: the new values, in range.
-            payload_type, marker: None keeps the old value.
-        Returns:
-            the whole packet, as long as this one.
+            ssrc, sequence_number, timestamp, payload_type, marker: the new values, in range.
         """
-        if payload_type is None:
-            payload_type = self.payload_type
-        if marker is None:
-            marker = self.marker
         data = self.data
+        first = data[0]
+        if first & _EXTENSION_BIT:
+            first &= ~_EXTENSION_BIT
+            end_of_csrc = HEADER_LENGTH + 4 * (first & _CSRC_COUNT)
+            rest = data[HEADER_LENGTH:end_of_csrc] + data[self.payload_start :]
+        else:
+            rest = data[HEADER_LENGTH:]
         return (
-            _pack_header(data[0], marker << 7 | payload_type, sequence_number, timestamp, ssrc)
-            + data[HEADER_LENGTH:]
+            _pack_header(first, marker << 7 | payload_type, sequence_number, timestamp, ssrc) + rest
         )
 
 
-def parse_packet(data: bytes) -> RtpPacket | DropReason:
+def with_extension(data: bytes, extension: bytes) -> bytes:
+    """Put a header extension into a packet.
+
+    Args:
+        data: a packet that has none.
+        extension: the whole of it, with profile and length.
+    """
+    end_of_csrc = HEADER_LENGTH + 4 * (data[0] & _CSRC_COUNT)
+    return b"".join(
+        (
+            bytes((data[0] | _EXTENSION_BIT,)),
+            data[1:end_of_csrc],
+            extension,
+            data[end_of_csrc:],
+        )
+    )
+
+
+def parse_packet(data: bytes, level_id: int | None = None) -> RtpPacket | DropReason:
     """View a datagram as an RTP packet.
 
     Args:
         data: one datagram, whatever is in it.
+        level_id: element of its header extension that has the level; None: none has.
     Returns:
         the packet, or why it is none (TRUNCATED, WRONG_VERSION or MALFORMED). Never raises:
         what the network sends is not an exceptional case.
@@ -148,21 +177,34 @@ def parse_packet(data: bytes) -> RtpPacket | DropReason:
     if len(data) < HEADER_LENGTH:
         return DropReason.TRUNCATED
     first, second, sequence_number, timestamp, ssrc = _unpack_header(data)
-    payload_start = HEADER_LENGTH
+    if first == _PLAIN:
+        return RtpPacket(
+            data,
+            second >> 7,
+            second & 0x7F,
+            sequence_number,
+            timestamp,
+            ssrc,
+            HEADER_LENGTH,
+            0,
+        )
+    if first >> 6 != VERSION:
+        return DropReason.WRONG_VERSION
+    end_of_csrc = payload_start = HEADER_LENGTH + 4 * (first & _CSRC_COUNT)
+    if first & _EXTENSION_BIT:
+        words = int.from_bytes(data[end_of_csrc + 2 : end_of_csrc + 4], "big")
+        payload_start += 4 + 4 * words
+    if len(data) < payload_start:
+        return DropReason.TRUNCATED
+    level = None
+    if level_id is not None and first & _EXTENSION_BIT:
+        profile = int.from_bytes(data[end_of_csrc : end_of_csrc + 2], "big")
+        level = find_level(profile, data[end_of_csrc + 4 : payload_start], level_id)
     padding_size = 0
-    if first != _PLAIN:
-        if first >> 6 != VERSION:
-            return DropReason.WRONG_VERSION
-        payload_start += 4 * (first & _CSRC_COUNT)
-        if first & _EXTENSION_BIT:
-            words = int.from_bytes(data[payload_start + 2 : payload_start + 4], "big")
-            payload_start += 4 + 4 * words
-        if len(data) < payload_start:
-            return DropReason.TRUNCATED
-        if first & _PADDING_BIT:
-            padding_size = data[-1]
-            if not 0 < padding_size <= len(data) - payload_start:
-                return DropReason.MALFORMED
+    if first & _PADDING_BIT:
+        padding_size = data[-1]
+        if not 0 < padding_size <= len(data) - payload_start:
+            return DropReason.MALFORMED
     return RtpPacket(
         data,
         second >> 7,
@@ -172,6 +214,7 @@ def parse_packet(data: bytes) -> RtpPacket | DropReason:
         ssrc,
         payload_start,
         padding_size,
+        level,
     )
 
 

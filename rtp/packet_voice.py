@@ -16,11 +16,24 @@ from .playout import Gap
 from .sample_queue import SampleQueue
 from .voice import VoiceStatistics
 
+QUIET_LEVEL: Final = 60
+"""-dBov (RFC 6464), from which on a packet may be left out, or silence put before it, without
+harm: a room in which nobody speaks is about as loud."""
+
 _PACKETS_AT_ONCE: Final = 16  # that a frame takes at most; more take no time, or say nothing
+
+
+def is_quiet(packet: RtpPacket) -> bool:
+    """Whether its sender says that there is next to nothing in it."""
+    level = packet.audio_level
+    return level is not None and level >= QUIET_LEVEL
 
 
 class PacketVoice:
     """Plays RTP through a jitter buffer; what is lost is concealed.
+
+    Where packets tell their level the buffer changes its delay at quiet ones. They are decoded
+    all the same: a codec has a memory, and what follows a part that it did not hear is damaged.
 
     Attributes:
         open: False once the party is gone.
@@ -45,6 +58,8 @@ class PacketVoice:
         self._formats = {n: f for n, f in formats.items() if is_supported(f)}
         self._sample_rate = sample_rate
         self._jitter = JitterBuffer(clock_rate)
+        self._begun = False
+        self._level: int | None = None
         self._decoders: dict[int, Decoder] = {}
         # To be decoded, and by whom: by then another source may have begun. Or of a gap, how much.
         self._gathered: list[tuple[RtpPacket, Decoder] | int] = []
@@ -55,11 +70,29 @@ class PacketVoice:
 
     def put(self, packet: RtpPacket, now: float) -> None:
         """A packet has arrived at `now` (seconds)."""
+        level = packet.audio_level
+        if not self._begun:
+            self._begun = True
+            if level is not None:  # a peer that tells levels tells them always
+                self._jitter = JitterBuffer(self.clock_rate, is_quiet=is_quiet)
+        self._level = level
         self._jitter.put(packet, now)
 
     @property
     def heavy(self) -> bool:
         return any(isinstance(item, tuple) and item[1].heavy for item in self._gathered)
+
+    @property
+    def silent(self) -> bool:
+        """Whether what was gathered has no sound, not even a concealed one."""
+        return not len(self._rendered) and all(
+            isinstance(item, int) and item < 0 for item in self._gathered
+        )
+
+    @property
+    def held(self) -> int:
+        """Packets that wait for their time."""
+        return self._jitter.statistics().held
 
     def gather(self, due: float, frame_samples: int) -> None:
         expected = len(self._rendered)
@@ -78,7 +111,7 @@ class PacketVoice:
                 self._gathered.append(-samples if item is Gap.SILENCE else samples)
             expected += samples
 
-    def render(self, frame_samples: int) -> Samples | None:
+    def render(self, frame_samples: int) -> Samples:
         for item in self._gathered:
             if isinstance(item, tuple):
                 self._play(*item)
@@ -96,7 +129,13 @@ class PacketVoice:
     def statistics(self) -> VoiceStatistics:
         jitter = self._jitter.statistics()
         return VoiceStatistics(
-            self.party, jitter.delay, jitter.target, jitter.concealed, dict(self._drops), jitter
+            self.party,
+            jitter.delay,
+            jitter.target,
+            jitter.concealed,
+            dict(self._drops),
+            jitter,
+            self._level,
         )
 
     def _decoder_for(self, packet: RtpPacket) -> Decoder | None:

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 
-from .packet import RtpPacket, build_packet, parse_packet
+from .packet import HEADER_LENGTH, RtpPacket, build_packet
 
 _MASK_16 = 0xFFFF
 _MASK_32 = 0xFFFFFFFF
@@ -38,7 +38,12 @@ class Packetizer:
         self._expected: int | None = None  # timestamp of the next one, if none is missing
 
     def packetize(
-        self, payload: bytes, timestamp: int, duration: int, csrc: Sequence[int] = ()
+        self,
+        payload: bytes,
+        timestamp: int,
+        duration: int,
+        csrc: Sequence[int] = (),
+        level_octet: int | None = None,
     ) -> RtpPacket:
         """The next packet.
 
@@ -46,19 +51,30 @@ class Packetizer:
             timestamp: of its first sample, in clock ticks; never rolls over.
             duration: clock ticks.
             csrc: at most 15.
+            level_octet: of the sound in it; see `rtp.audio_level`. None: not known.
         """
-        packet = parse_packet(
-            build_packet(
-                payload,
-                payload_type=self._payload_type,
-                sequence_number=self._sequence_number,
-                timestamp=(timestamp + self._timestamp_offset) & _MASK_32,
-                ssrc=self.ssrc,
-                marker=int(timestamp != self._expected),
-                csrc=csrc,
-            )
+        marker = int(timestamp != self._expected)
+        sequence_number = self._sequence_number
+        rtp_timestamp = (timestamp + self._timestamp_offset) & _MASK_32
+        data = build_packet(
+            payload,
+            payload_type=self._payload_type,
+            sequence_number=sequence_number,
+            timestamp=rtp_timestamp,
+            ssrc=self.ssrc,
+            marker=marker,
+            csrc=csrc,
         )
-        assert isinstance(packet, RtpPacket)
-        self._sequence_number = (self._sequence_number + 1) & _MASK_16
+        self._sequence_number = (sequence_number + 1) & _MASK_16
         self._expected = timestamp + duration
-        return packet
+        return RtpPacket(
+            data,
+            marker,
+            self._payload_type,
+            sequence_number,
+            rtp_timestamp,
+            self.ssrc,
+            HEADER_LENGTH + 4 * len(csrc),
+            0,
+            level_octet,
+        )

@@ -9,28 +9,33 @@ payload type without `a=rtpmap`, a number of ports in `m=`), loses what we need 
 the direction at session level), and answers junk with five kinds of exception, none of
 which has the line. Tests hold this parser against it where both can read a text.
 
-Source: RFC 8866 (SDP), RFC 3264 (offer/answer), RFC 3605 (a=rtcp), RFC 5761 (a=rtcp-mux).
+Source: RFC 8866 (SDP), RFC 3264 (offer/answer), RFC 3605 (a=rtcp), RFC 5761 (a=rtcp-mux),
+RFC 8285 (a=extmap).
 """
 
 import ipaddress
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
+from .audio_level import AUDIO_LEVEL_URI, MAX_ELEMENT_ID
 from .errors import SdpError
 from .media_description import Direction, MediaOffer, Offer
 from .payload_format import PayloadFormat
 from .sdp_parser import parse_offer
 
 __all__ = [
+    "AUDIO_LEVEL_URI",
     "Answer",
     "Direction",
     "MediaOffer",
     "Offer",
     "create_answer",
     "create_offer",
+    "number_of",
     "parse_offer",
 ]
 
@@ -49,12 +54,24 @@ class Answer(msgspec.Struct, frozen=True):
         media: the m= line that was taken, None if all were rejected.
         formats: agreed on, by payload type, the preferred one first; empty if rejected.
         direction: as we see it: what we send and receive.
+        extensions: URIs of the header extensions agreed on, by their number.
     """
 
     text: str
     media: MediaOffer | None
     formats: dict[int, PayloadFormat]
     direction: Direction
+    extensions: dict[int, str] = {}
+
+    @property
+    def audio_level_id(self) -> int | None:
+        """The number of the extension with the audio level (RFC 6464); None: not agreed on."""
+        return number_of(AUDIO_LEVEL_URI, self.extensions)
+
+
+def number_of(uri: str, extensions: Mapping[int, str]) -> int | None:
+    """The number of a header extension in what was agreed on; None if it is not there."""
+    return next((number for number, known in extensions.items() if known == uri), None)
 
 
 def create_offer(
@@ -66,6 +83,7 @@ def create_offer(
     direction: Direction = "sendrecv",
     rtcp_mux: bool = False,
     ptime: float | None = None,
+    extensions: Mapping[int, str] = MappingProxyType({}),
     name: str = "eventgraph",
     session_id: int | None = None,
 ) -> str:
@@ -76,11 +94,15 @@ def create_offer(
         port: of RTP; RTCP is on the one above, or on the same with rtcp_mux.
         formats: by payload type, the preferred one first.
         ptime: milliseconds of media in a packet.
+        extensions: URIs of header extensions by number, 1..14, such as `AUDIO_LEVEL_URI`.
         session_id: None draws one.
     Raises:
         SdpError: a value that cannot stand in a description.
     """
     _check_port(port)
+    for number in extensions:
+        if not 1 <= number <= MAX_ELEMENT_ID:
+            raise SdpError(f"header extension {number} is outside 1..{MAX_ELEMENT_ID}")
     if not formats:
         raise SdpError("an offer needs at least one format: give a payload type and its format")
     return _text(
@@ -93,6 +115,7 @@ def create_offer(
             direction=direction,
             rtcp_mux=rtcp_mux,
             ptime=ptime,
+            extensions=extensions,
         )
     )
 
@@ -105,6 +128,7 @@ def create_answer(
     *,
     direction: Direction = "sendrecv",
     rtcp_mux: bool = True,
+    extensions: Collection[str] = (),
     name: str = "eventgraph",
     session_id: int | None = None,
 ) -> Answer:
@@ -115,6 +139,8 @@ def create_answer(
         supported: our formats; the offer's order and payload type numbers are kept.
         direction: what we are able to do.
         rtcp_mux: whether we can share a port; done if the other side offers it.
+        extensions: URIs of the header extensions that we understand, such as
+            `AUDIO_LEVEL_URI`; the offer's numbers are kept.
     Returns:
         the answer, in which an m= line that is not taken has port 0 (RFC 3264 §6).
     Raises:
@@ -124,6 +150,7 @@ def create_answer(
     lines = _session_lines(address, name, session_id)
     taken: MediaOffer | None = None
     formats: dict[int, PayloadFormat] = {}
+    understood: dict[int, str] = {}
     answered: Direction = "inactive"
     for media in offer.media:
         agreed = {} if taken else _agree(media, supported)
@@ -131,6 +158,11 @@ def create_answer(
             lines.append(f"m={media.kind} 0 {media.protocol} {' '.join(media.format_list)}")
             continue
         taken, formats = media, agreed
+        understood = {
+            number: uri
+            for number, uri in media.extensions.items()
+            if uri in extensions and number <= MAX_ELEMENT_ID
+        }
         answered = _answer_direction(media.direction, direction)
         lines += _media_lines(
             kind=media.kind,
@@ -140,8 +172,9 @@ def create_answer(
             direction=answered,
             rtcp_mux=rtcp_mux and media.rtcp_mux,
             ptime=media.ptime,
+            extensions=understood,
         )
-    return Answer(_text(lines), taken, formats, answered)
+    return Answer(_text(lines), taken, formats, answered, understood)
 
 
 def _agree(media: MediaOffer, supported: Sequence[PayloadFormat]) -> dict[int, PayloadFormat]:
@@ -189,6 +222,7 @@ def _media_lines(
     direction: Direction,
     rtcp_mux: bool,
     ptime: float | None,
+    extensions: Mapping[int, str],
 ) -> list[str]:
     lines = [f"m={kind} {port} {protocol} {' '.join(map(str, formats))}"]
     for payload_type, payload_format in formats.items():
@@ -198,6 +232,7 @@ def _media_lines(
         )
         if payload_format.parameters is not None:
             lines.append(f"a=fmtp:{payload_type} {payload_format.parameters}")
+    lines += [f"a=extmap:{number} {uri}" for number, uri in extensions.items()]
     lines.append(f"a={direction}")
     if rtcp_mux:
         lines.append("a=rtcp-mux")

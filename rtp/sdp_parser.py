@@ -16,6 +16,9 @@ from .payload_format import STATIC_FORMATS, PayloadFormat
 MAX_SIZE: Final = 64 * 1024
 """Characters; far above any offer of plain RTP, and a bound on the work of reading one."""
 
+MAX_EXTENSION: Final = 255
+"""Greatest number of a header extension that can stand in a packet (RFC 8285 §4.3)."""
+
 _TOKEN = r"[!#-'*+\-.0-9A-Z^-~]+"  # RFC 8866 §9
 _LINE = re.compile(r"([a-z])=([^\r\0]*)", re.ASCII)
 _MEDIA = re.compile(
@@ -26,6 +29,7 @@ _RTPMAP = re.compile(rf"(\d{{1,3}}) +({_TOKEN})/(\d{{1,9}})(?:/(\d{{1,3}}))? *",
 _FMTP = re.compile(r"(\d{1,3}) +(.+)", re.ASCII)
 _RTCP = re.compile(r"(\d{1,5})(?: IN IP[46] (\S+))? *", re.ASCII)
 _PTIME = re.compile(r"(\d{1,5}(?:\.\d{1,6})?) *", re.ASCII)
+_EXTMAP = re.compile(r"(\d{1,5})(?:/(\w+))? +(\S+)(?: .*)?", re.ASCII)
 _DIRECTIONS: Final = frozenset(get_args(Direction))
 
 
@@ -68,6 +72,7 @@ class _Media:
         self.parameters: dict[int, str] = {}
         self.direction = direction
         self.ptime = ptime
+        self.extensions: dict[int, str] = {}
 
     @property
     def is_rtp(self) -> bool:
@@ -81,6 +86,7 @@ class _Reader:
         self._host: str | None = None
         self._direction: Direction = "sendrecv"
         self._ptime: float | None = None
+        self._extensions: dict[int, str] = {}
         self._media: list[_Media] = []
 
     def read(self, number: int, line: str) -> None:
@@ -133,6 +139,8 @@ class _Reader:
                 self._media[-1].ptime = ptime
             else:
                 self._ptime = ptime
+        elif name == "extmap":
+            self._read_extension(argument)
         elif self._media and self._media[-1].is_rtp:
             self._read_rtp_attribute(self._media[-1], name, argument)
 
@@ -155,6 +163,15 @@ class _Reader:
             media.rtcp = (match[2], self._port(match[1]))
         elif name == "rtcp-mux":
             media.rtcp_mux = True
+
+    def _read_extension(self, argument: str) -> None:
+        match = self._match(_EXTMAP, argument, "a=extmap:<number>[/<direction>] <URI>")
+        number, direction = int(match[1]), match[2] or "sendrecv"
+        if direction not in _DIRECTIONS:
+            self._fail("sendrecv, sendonly, recvonly or inactive as the direction")
+        # One number is one extension; those from 4096 on are for the answer to choose from.
+        if direction == "sendrecv" and 1 <= number <= MAX_EXTENSION:
+            (self._media[-1].extensions if self._media else self._extensions)[number] = match[3]
 
     def _finish_media(self, media: _Media) -> MediaOffer:
         self._number, self._line = media.number, media.line
@@ -181,6 +198,7 @@ class _Reader:
             formats=formats,
             direction=media.direction,
             ptime=media.ptime,
+            extensions=(self._extensions | media.extensions) if media.is_rtp else {},
         )
 
     def _payload_type(self, text: str) -> int:

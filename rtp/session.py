@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from aiortc.rtp import AnyRtcpPacket, RtcpRrPacket, RtcpSrPacket
 
+from .audio_level import MAX_ELEMENT_ID
 from .drops import DropReason
 from .latch import Address, AddressLatch
 from .outgoing import OutgoingStream
@@ -63,6 +64,7 @@ class RtpSession:
         learn: bool | None = None,
         relearn_after: float = 5.0,
         max_sources: int = MAX_REPORT_BLOCKS,
+        audio_level_id: int | None = None,
         rtcp_bandwidth: float = DEFAULT_RTCP_BANDWIDTH,
         unix_offset: float = 0.0,
         random: Callable[[], float] = _random.random,
@@ -80,6 +82,8 @@ class RtpSession:
                 a `remote_rtp` is for peers that send and receive on different ports (ffmpeg).
             relearn_after: seconds of silence before another address may take over; see `latch`.
             max_sources: SSRCs tracked at a time, 1..31.
+            audio_level_id: of the header extension with the audio level, 1..14, if the peer has
+                agreed on it (RFC 6464); None: not read and not sent.
             rtcp_bandwidth: octets a second for the RTCP of both sides.
             unix_offset: seconds to add to `now` for Unix time, for sender reports.
             random: gives 0 <= x < 1.
@@ -96,10 +100,15 @@ class RtpSession:
             raise ValueError("remote_rtcp contradicts rtcp_mux, by which RTCP goes to remote_rtp")
         if rtcp_mux and any(64 <= payload_type <= 95 for payload_type in formats):
             raise ValueError("payload types 64..95 look like RTCP on a shared port (RFC 5761 §4)")
+        if audio_level_id is not None and not 1 <= audio_level_id <= MAX_ELEMENT_ID:
+            raise ValueError(f"audio_level_id is {audio_level_id}: give 1..{MAX_ELEMENT_ID}")
         self.rtcp_mux = rtcp_mux
         self.reception = Reception(max_sources)
         self.outgoing = OutgoingStream(
-            _draw_ssrc(random) if ssrc is None else ssrc, formats, random=random
+            _draw_ssrc(random) if ssrc is None else ssrc,
+            formats,
+            level_id=audio_level_id,
+            random=random,
         )
         self._rtcp = RtcpReporter(
             self.reception,
@@ -111,6 +120,7 @@ class RtpSession:
             random=random,
         )
         self._random = random
+        self._level_id = audio_level_id
         self._clock_rates = {number: f.clock_rate for number, f in formats.items()}
         self._closed = False
 
@@ -249,7 +259,7 @@ class RtpSession:
         )
 
     def _read_rtp(self, data: bytes, address: Address, now: float) -> RtpPacket | DropReason:
-        packet = parse_packet(data)
+        packet = parse_packet(data, self._level_id)
         if isinstance(packet, DropReason):
             return packet
         clock_rate = self._clock_rates.get(packet.payload_type)

@@ -32,6 +32,7 @@ class VoiceStatistics(msgspec.Struct, frozen=True):
         drops: packets that were not decoded, or frames, by reason: "unknown payload type",
             "undecodable", "overflow".
         jitter: of the jitter buffer; None for PCM.
+        level: of the packet that came last, 0..127 in -dBov (RFC 6464); None: it does not tell.
     """
 
     party: str
@@ -40,6 +41,7 @@ class VoiceStatistics(msgspec.Struct, frozen=True):
     concealed: int
     drops: dict[str, int]
     jitter: JitterStatistics | None = None
+    level: int | None = None
 
 
 class Voice(Protocol):

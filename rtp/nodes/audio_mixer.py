@@ -11,6 +11,7 @@ from ..media import PCM, Samples
 from ..mixed_frame import MixedFrame
 from ..mixing import Limiter, Mix, Room, clip
 from ..packet import MAX_CSRC
+from ..shared_encoding import SharedMix
 from ..voice import JOIN, Voice, VoiceStatistics
 from .paced import PacedNode
 
@@ -29,6 +30,7 @@ class MixerStatistics(msgspec.Struct, frozen=True):
         faded: frames of PCM that were not there in time, and were replaced by the fading one
             before; over all parties.
         concealed: the same for packets, of the parties that are here.
+        encoded: frames that were encoded by codecs with a memory, once for all who do not speak.
     """
 
     voices: dict[str, list[VoiceStatistics]]
@@ -40,15 +42,17 @@ class MixerStatistics(msgspec.Struct, frozen=True):
     mixes: int
     faded: int
     concealed: int
+    encoded: int
 
 
 class _Seat:
-    """A party's row in the room, and what it says."""
+    """A party's row in the room, what it says, and the last frame in which that was heard."""
 
-    __slots__ = ("row", "voices")
+    __slots__ = ("heard_in", "row", "voices")
 
     def __init__(self, row: int) -> None:
         self.row = row
+        self.heard_in: int | None = None
         self.voices: list[Voice] = []
 
 
@@ -61,6 +65,7 @@ class AudioMixer(PacedNode):
 
     A frame is mixed at the time that it is due, with what is there: late input is faded out or
     concealed, and delays nobody. Frames are `MixedFrame`; who hears the same gets the same one.
+    Who does not speak, and has not done so for a while, shares encoders with a memory, too.
     What it does after a stall, see `PacedNode`.
     """
 
@@ -77,6 +82,7 @@ class AudioMixer(PacedNode):
         quietest: int = SILENCE_LEVEL,
         limiter: Limiter = clip,
         resync_after: float = 0.2,
+        speaker_hold: float = 1.0,
     ) -> None:
         """
         Args:
@@ -85,9 +91,13 @@ class AudioMixer(PacedNode):
             quietest: level in -dBov at which a party is left out of the mix; see `rtp.mixing`.
             limiter: from sums to 16 bits, `clip` or `soft_limit`.
             resync_after: seconds that a frame may be late by.
+            speaker_hold: seconds after it was heard for which a party keeps an encoder of its
+                own, so that pauses in speech do not make it change encoders.
         Raises:
             ValueError: an option is out of range.
         """
+        if not speaker_hold >= 0:
+            raise ValueError(f"speaker_hold is {speaker_hold} s: it must not be negative")
         super().__init__(
             scope,
             name,
@@ -100,6 +110,8 @@ class AudioMixer(PacedNode):
         self._parties: dict[int, str] = {}  # by row
         self._mix: Mix | None = None
         self._frames = self._listeners = self._mixes = 0
+        self._hold = round(speaker_hold / frame_duration)  # frames
+        self._everything = SharedMix()
         self._decoding = trio.CapacityLimiter(1)  # of this room; another one has its own
 
     def statistics(self) -> MixerStatistics:
@@ -124,6 +136,7 @@ class AudioMixer(PacedNode):
             mixes=self._mixes,
             faded=self._room.faded,
             concealed=sum(voice.concealed for several in voices.values() for voice in several),
+            encoded=sum(encoding.encoded for encoding in self._everything.encodings),
         )
 
     def on_input(self, event: Event) -> None:
@@ -167,20 +180,41 @@ class AudioMixer(PacedNode):
 
     def _send(self, mixed: Mix) -> None:
         """Give everyone who listens what is for them; one event for all who hear the same."""
-        events: dict[int, Event] = {}
         everything = len(mixed.outputs) - 1
+        plain = self._frame(mixed, everything, None)
+        self._everything.note(plain)
+        plain_event = Event(PCM, plain)
+        kept_event: Event | None = None
+        events: dict[int, Event] = {}
+        for row, party in self._parties.items():
+            output = int(mixed.mix_of[row])
+            if output != everything:
+                self._seats[party].heard_in = self.frame_number
         deliver = self._delegate.deliver
         links = self._delegate.links
+        outputs: set[int] = set()
         for link_id, address in links.items():
             seat = self._seats.get(address.scope)
             output = everything if seat is None else int(mixed.mix_of[seat.row])
-            event = events.get(output)
-            if event is None:
-                event = events[output] = self._frame(mixed, output, seat)
+            outputs.add(output)
+            if output == everything:
+                event = plain_event
+                if seat is not None and self._is_held(seat):
+                    # The same, but for encoders of their own; payloads without a memory are one.
+                    if kept_event is None:
+                        kept_event = Event(PCM, msgspec.structs.replace(plain, shared=None))
+                    event = kept_event
+            else:
+                event = events.get(output) or Event(PCM, self._frame(mixed, output, seat))
+                events[output] = event
             deliver(link_id, event)
-        self._listeners, self._mixes = len(links), len(events)
+        self._listeners, self._mixes = len(links), len(outputs)
 
-    def _frame(self, mixed: Mix, output: int, seat: _Seat | None) -> Event:
+    def _is_held(self, seat: _Seat) -> bool:
+        """Whether a party that is not heard now was so a moment ago."""
+        return seat.heard_in is not None and self.frame_number - seat.heard_in <= self._hold
+
+    def _frame(self, mixed: Mix, output: int, seat: _Seat | None) -> MixedFrame:
         contributors = (
             mixed.speakers[:MAX_CSRC].tolist() if seat is None else mixed.contributors_to(seat.row)
         )
@@ -190,13 +224,13 @@ class AudioMixer(PacedNode):
             for voice in self._seats[self._parties[row]].voices
             if voice.ssrc is not None
         ]
-        frame = MixedFrame(
+        return MixedFrame(
             mixed.outputs[output],
             self.sample_rate,
             self.first_sample,
             tuple(csrc[:MAX_CSRC]),
+            shared=self._everything if seat is None else None,
         )
-        return Event(PCM, frame)
 
     def _seat(self, voice: Voice) -> None:
         seat = self._seats.get(voice.party)

@@ -10,7 +10,9 @@ from typing import Final, Literal
 
 from eventgraph import Event, Node, NodeDelegate
 
+from ..audio_level import level_octet
 from ..g711 import decode_pcma, decode_pcmu, encode_pcma, encode_pcmu
+from ..loudness import level_of
 from ..media import END, PCM, RTP, AudioFrame, Samples
 from ..mixed_frame import MixedFrame
 from ..packet import RtpPacket
@@ -96,7 +98,8 @@ class G711Encoder(Node):
     Timestamps follow the frames', so gaps stay; the packet after one has the marker, as
     after silence (RFC 3551 §4.1). After END a new SSRC begins: what follows is another
     source. Behind an `AudioMixer`, packets have the speakers in them as CSRCs (RFC 3550
-    §7.1), and encoders that hear the same mix encode it once.
+    §7.1), and encoders that hear the same mix encode it once. Packets know their audio level
+    (RFC 6464).
 
     Attributes:
         encoded: frames that were encoded here, rather than by an encoder that hears the same mix.
@@ -150,13 +153,15 @@ class G711Encoder(Node):
             return
         csrc: tuple[int, ...] = ()
         if isinstance(frame, MixedFrame):
-            payload = frame.encoded(self._encoding, self._encode)
+            payload, level = frame.encoded(self._encoding, self._encode)
             csrc = frame.csrc
         else:
-            payload = self._encode(frame.samples)
-        packet = self._packetizer.packetize(payload, frame.timestamp, len(frame.samples), csrc)
+            payload, level = self._encode(frame.samples)
+        packet = self._packetizer.packetize(
+            payload, frame.timestamp, len(frame.samples), csrc, level
+        )
         self._delegate.broadcast(Event(RTP, packet))
 
-    def _encode(self, samples: Samples) -> bytes:
+    def _encode(self, samples: Samples) -> tuple[bytes, int]:
         self.encoded += 1
-        return _ENCODERS[self._encoding](samples)
+        return _ENCODERS[self._encoding](samples), level_octet(level_of(samples))

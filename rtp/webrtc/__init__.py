@@ -19,7 +19,7 @@ from .data_channel import DataChannelNode
 from .events import BINARY, KEYFRAME_REQUEST, RETRANSMIT, TEXT, VIDEO
 from .formats import GRAPH_FORMATS
 from .network import WebRtcNetwork
-from .nodes import WebRtcSink, WebRtcSource, link_forwarding
+from .nodes import WebRtcPlayout, WebRtcSink, WebRtcSource, link_forwarding
 from .session import TrackStatistics, WebRtcSession, WebRtcStatistics
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "DataChannelNode",
     "TrackStatistics",
     "WebRtcNetwork",
+    "WebRtcPlayout",
     "WebRtcSession",
     "WebRtcSink",
     "WebRtcSource",

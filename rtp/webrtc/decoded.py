@@ -1,4 +1,4 @@
-"""Decoded tracks: frames of aiortc become frames of the graph, and the other way round."""
+"""Decoded tracks: frames of the graph become frames of aiortc."""
 
 import asyncio
 import time
@@ -19,31 +19,6 @@ MAX_GAP: Final = 10.0
 PIECE: Final = 0.02
 """Seconds of sound that go to the encoder at once: a longer frame would become several
 packets with one timestamp (aiortc 1.16)."""
-
-
-class AudioInput:
-    """Makes frames of the graph from a peer's decoded sound."""
-
-    def __init__(self) -> None:
-        self._offset = 0
-        self._end = 0
-
-    def convert(self, frame: av.AudioFrame) -> AudioFrame:
-        """Mix to mono; the timestamp goes on where a new source of the peer begins."""
-        samples = frame.to_ndarray()[0]
-        channels = len(frame.layout.channels)
-        if channels > 1:
-            samples = samples.reshape(-1, channels).mean(axis=1).astype(np.int16)
-        rate = frame.sample_rate
-        timestamp = self._end
-        if frame.pts is not None and frame.time_base is not None:
-            seconds_of = frame.time_base
-            timestamp = round(frame.pts * rate * seconds_of.numerator / seconds_of.denominator)
-            if not 0 <= timestamp + self._offset - self._end <= MAX_GAP * rate:
-                self._offset = self._end - timestamp
-            timestamp += self._offset
-        self._end = timestamp + len(samples)
-        return AudioFrame(samples, rate, timestamp)
 
 
 class OutgoingTrack(MediaStreamTrack):

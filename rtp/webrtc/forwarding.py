@@ -13,8 +13,9 @@ from aiortc.rtcrtpreceiver import NackGenerator, StreamStatistics
 from aiortc.rtp import RTP_HISTORY_SIZE, unwrap_rtx
 from aiortc.rtp import RtpPacket as AiortcPacket
 
+from ..audio_level import level_octet
 from ..outgoing import OutgoingStream
-from ..packet import RtpPacket, build_packet, parse_packet
+from ..packet import HEADER_LENGTH, RtpPacket, build_packet
 from ..payload_format import PayloadFormat
 from .formats import graph_payload_type, session_payload_types
 
@@ -84,19 +85,27 @@ class ForwardedInput:
         if number is None:
             self.drops["unknown payload type"] += 1
             return None
-        forwarded = parse_packet(
-            build_packet(
-                packet.payload,
-                payload_type=number,
-                sequence_number=packet.sequence_number,
-                timestamp=packet.timestamp,
-                ssrc=packet.ssrc,
-                marker=packet.marker,
-                csrc=packet.csrc,
-            )
+        data = build_packet(
+            packet.payload,
+            payload_type=number,
+            sequence_number=packet.sequence_number,
+            timestamp=packet.timestamp,
+            ssrc=packet.ssrc,
+            marker=packet.marker,
+            csrc=packet.csrc,
         )
-        assert isinstance(forwarded, RtpPacket)
-        return forwarded
+        told = packet.extensions.audio_level  # (voice activity, level), if it was agreed on
+        return RtpPacket(
+            data,
+            packet.marker,
+            number,
+            packet.sequence_number,
+            packet.timestamp,
+            packet.ssrc,
+            HEADER_LENGTH + 4 * len(packet.csrc),
+            0,
+            level_octet(told[1], told[0]) if told else None,
+        )
 
 
 class ForwardedOutput:
@@ -137,7 +146,8 @@ class ForwardedOutput:
         if payload_type is None:
             self.drops["format not negotiated"] += 1
             return None
-        # A header extension of another session means nothing here: only our own go out.
+        # A header extension of another session means nothing here: only our own go out, of those
+        # that were agreed on.
         header = self._stream.forward(packet, now, payload_type)
         sequence_number = int.from_bytes(header[2:4])
         sent = AiortcPacket(
@@ -151,6 +161,9 @@ class ForwardedOutput:
         sent.csrc = packet.csrc
         sent.extensions.mid = self._mid
         sent.extensions.abs_send_time = clock.current_ntp_time() >> 14 & 0xFFFFFF
+        level = packet.level_octet
+        if level is not None:
+            sent.extensions.audio_level = (level > 0x7F, level & 0x7F)
         self._offset = (sequence_number - packet.sequence_number) & _MASK_16
         self._history[sequence_number % RTP_HISTORY_SIZE] = sent
         return sent

@@ -4,13 +4,19 @@ from collections import Counter
 from typing import Final
 
 import av
+import trio
 
 from eventgraph import Address, Event, Graph, Node, NodeDelegate
 
 from ..media import PCM, RTP, AudioFrame
+from ..nodes.playout import Playout
 from ..packet import RtpPacket
 from .events import KEYFRAME_REQUEST, RETRANSMIT, VIDEO
+from .formats import GRAPH_FORMATS
 from .peer_track import PeerTrack, Sendable, Way
+
+SAMPLE_RATE: Final = 48000
+"""Hz of decoded sound: that of Opus (RFC 7587 §4.1)."""
 
 _TYPES: Final[dict[int, type[Sendable]]] = {RTP: RtpPacket, PCM: AudioFrame, VIDEO: av.VideoFrame}
 _WANTED: Final = {
@@ -22,7 +28,7 @@ _WANTED: Final = {
 
 
 class WebRtcSource(Node):
-    """Broadcasts what the peer sends on one track: RTP, PCM or VIDEO, and END.
+    """Broadcasts what the peer sends on one track as it comes: RTP or VIDEO, and END.
 
     A forwarded track takes KEYFRAME_REQUEST and RETRANSMIT, and passes them on to the peer;
     of video, each new link gets a key frame soon.
@@ -58,6 +64,31 @@ class WebRtcSource(Node):
     def on_exit(self) -> None:
         self._track.source = None
         self._track.requests.close()
+
+
+class WebRtcPlayout(Playout):
+    """Broadcasts what the peer says on a decoded track: PCM at 48 kHz, in time, and END."""
+
+    max_links = 1024  # as above
+
+    def __init__(self, scope: str, name: str, track: PeerTrack) -> None:
+        super().__init__(scope, name, formats=GRAPH_FORMATS, sample_rate=SAMPLE_RATE)
+        self._track = track
+
+    async def on_enter(self, delegate: NodeDelegate) -> None:
+        await super().on_enter(delegate)
+        self._track.source = self.take
+
+    def take(self, event: Event) -> None:
+        """Something came from the peer."""
+        if event.cmd == RTP:
+            self.take_packet(event.obj, trio.current_time())
+        else:
+            self._delegate.deliver_self(event)
+
+    def on_exit(self) -> None:
+        super().on_exit()
+        self._track.source = None
 
 
 class WebRtcSink(Node):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtp.drops import DropReason
-from rtp.packet import RtpPacket, build_packet, is_rtcp, parse_packet
+from rtp.packet import RtpPacket, build_packet, is_rtcp, parse_packet, with_extension
 
 UINT16 = st.integers(0, (1 << 16) - 1)
 UINT32 = st.integers(0, (1 << 32) - 1)
@@ -37,11 +37,9 @@ def parsed(data: bytes) -> RtpPacket:
     return packet
 
 
-def with_extension(data: bytes, profile: int, value: bytes) -> bytes:
+def extended(data: bytes, profile: int, value: bytes) -> bytes:
     """The same packet with a header extension in it."""
-    start = 12 + 4 * (data[0] & 15)
-    header = struct.pack("!HH", profile, len(value) // 4)
-    return bytes([data[0] | 0x10]) + data[1:start] + header + value + data[start:]
+    return with_extension(data, struct.pack("!HH", profile, len(value) // 4) + value)
 
 
 @given(packets())
@@ -63,7 +61,7 @@ def test_view_reads_what_aiortc_wrote(packet: aiortc.rtp.RtpPacket) -> None:
 def test_extension_is_read_apart_from_the_payload(
     packet: aiortc.rtp.RtpPacket, value: bytes
 ) -> None:
-    view = parsed(with_extension(packet.serialize(), 0x1234, value))
+    view = parsed(extended(packet.serialize(), 0x1234, value))
     assert view.extension == (0x1234, value)
     assert view.csrc == packet.csrc
     assert view.payload == packet.payload
@@ -125,8 +123,9 @@ def test_built_packet_is_read_back_by_aiortc(
 def test_rewriting_changes_the_header_and_nothing_else(
     packet: aiortc.rtp.RtpPacket, ssrc: int, sequence_number: int, timestamp: int
 ) -> None:
-    data = with_extension(packet.serialize(), 0xABCD, b"four")
-    rewritten = parsed(data).rewritten(ssrc, sequence_number, timestamp)
+    data = packet.serialize()
+    old = parsed(data)
+    rewritten = old.rewritten(ssrc, sequence_number, timestamp, old.payload_type, old.marker)
     assert rewritten[12:] == data[12:]
     assert rewritten[:2] == data[:2]
     view = parsed(rewritten)
@@ -137,6 +136,15 @@ def test_rewriting_can_change_payload_type_and_marker() -> None:
     data = build_packet(b"x", payload_type=96, sequence_number=1, timestamp=2, ssrc=3, marker=1)
     view = parsed(parsed(data).rewritten(3, 1, 2, payload_type=111, marker=0))
     assert (view.payload_type, view.marker, view.payload) == (111, 0, b"x")
+
+
+@given(packets())
+def test_rewriting_leaves_the_header_extension_behind(packet: aiortc.rtp.RtpPacket) -> None:
+    old = parsed(extended(packet.serialize(), 0xABCD, b"four"))
+    view = parsed(old.rewritten(1, 2, 3, old.payload_type, old.marker))
+    assert view.extension is None
+    assert view.csrc == packet.csrc
+    assert (view.payload, view.padding_size) == (packet.payload, packet.padding_size)
 
 
 PLAIN = build_packet(b"", payload_type=0, sequence_number=1, timestamp=2, ssrc=3)

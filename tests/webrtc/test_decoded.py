@@ -1,24 +1,14 @@
 """Frames to and from aiortc, without a network."""
 
-import fractions
-
 import av
 import numpy as np
 import pytest
 
 from rtp.asyncio_thread import AsyncioThread
 from rtp.media import AudioFrame
-from rtp.webrtc.decoded import AudioInput, OutgoingTrack, level_of
+from rtp.webrtc.decoded import OutgoingTrack, level_of
 
 from .peers import picture
-
-
-def sound(count: int, rate: int, pts: int) -> av.AudioFrame:
-    frame = av.AudioFrame.from_ndarray(np.full((1, 2 * count), 100, np.int16), "s16", "stereo")
-    frame.sample_rate = rate
-    frame.pts = pts
-    frame.time_base = fractions.Fraction(1, rate)
-    return frame
 
 
 def silence(timestamp: int, count: int = 960, rate: int = 48000) -> AudioFrame:
@@ -41,23 +31,6 @@ async def encoded(track: OutgoingTrack, *frames: AudioFrame) -> list[tuple[int, 
 
     async with AsyncioThread() as thread:
         return await thread.call(take)
-
-
-def test_sound_becomes_mono_with_timestamps_that_keep_gaps() -> None:
-    inlet = AudioInput()
-    first = inlet.convert(sound(960, 48000, 0))
-    late = inlet.convert(sound(960, 48000, 1920))
-    assert first.samples.shape == (960,)
-    assert (first.samples == 100).all()
-    assert (first.timestamp, late.timestamp) == (0, 1920)
-
-
-def test_new_source_of_a_peer_goes_on_where_the_last_one_ended() -> None:
-    inlet = AudioInput()
-    assert inlet.convert(sound(960, 48000, 10**9)).timestamp == 0
-    assert inlet.convert(sound(960, 48000, 10**9 + 960)).timestamp == 960
-    assert inlet.convert(sound(960, 48000, 5)).timestamp == 1920
-    assert inlet.convert(sound(960, 48000, 965)).timestamp == 2880
 
 
 async def test_long_frames_go_out_in_pieces_of_a_packet() -> None:

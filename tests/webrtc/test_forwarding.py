@@ -124,6 +124,24 @@ def test_output_goes_on_in_one_numbering_when_the_source_changes() -> None:
     assert outlet.source_number(other.sequence_number + 1) == 40001
 
 
+def test_audio_level_passes_in_and_out() -> None:
+    inlet = ForwardedInput(RTCRtpReceiveParameters(codecs=[OPUS]), {}, wants_nack=False)
+    packet = AiortcPacket(109, 0, 7, 960, 5, b"opus")
+    silent_about_it = inlet.take(packet)
+    assert silent_about_it is not None
+    assert silent_about_it.level_octet is None
+    packet.extensions.audio_level = (True, 30)
+    forwarded = inlet.take(packet)
+    assert forwarded is not None
+    assert (forwarded.audio_level, forwarded.has_voice) == (30, True)
+    outlet = ForwardedOutput(42, [OPUS], mid="0")
+    sent, other = outlet.take(forwarded, now=0.0), outlet.take(silent_about_it, now=0.0)
+    assert sent is not None
+    assert other is not None
+    assert sent.extensions.audio_level == (True, 30)
+    assert other.extensions.audio_level is None
+
+
 def test_history_finds_what_was_sent_and_only_that() -> None:
     outlet = ForwardedOutput(42, [VP8], mid="1")
     for number in range(200):

@@ -1,4 +1,4 @@
-"""Decoded tracks: aiortc's receiver and sender, bounded and with less work a frame."""
+"""Decoded tracks: aiortc's receiver of video and its sender, bounded and with less work a frame."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from aiortc.rtcrtpsender import RTCEncodedFrame, RTCRtpSender
 from ..decoded import OutgoingTrack, copy_image, level_of
 
 ENCODED_FRAMES: Final = 30
-"""Frames that wait for a decoder; aiortc has no bound. A second of video, 0.6 s of sound."""
+"""Frames that wait for a decoder; aiortc has no bound. A second of video."""
 
 logger = logging.getLogger("rtp")
 
