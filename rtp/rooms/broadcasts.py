@@ -1,20 +1,23 @@
 """Broadcasts: streams by name; one publishes, many watch."""
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
 from eventgraph import Graph, NodeExistsError
 
-from ..errors import RtpError
+from ..errors import RtpError, SdpError
+from ..media_description import Direction
 from .call import OpenSession
 from .host import Host
 from .names import check_slug
-from .watching import Publication, Watcher
+from .watching import NotLiveError, Publication, Watcher
+
+RECEIVE: Final[Mapping[str, Direction]] = {"audio": "recvonly", "video": "recvonly"}
 
 
 class StreamTakenError(RtpError):
     """Somebody publishes under this name."""
-
-
-class StreamNotLiveError(RtpError):
-    """Nobody publishes under this name now."""
 
 
 class Broadcasts(Host):
@@ -51,12 +54,15 @@ class Broadcasts(Host):
             raise StreamTakenError(f"{stream} is being published already: end that, or wait")
         self._publications[stream] = None
         try:
-            session = self._open_session(f"live/{stream}")
+            session = self._open_session(f"live/{stream}", directions=RECEIVE)
             answer = await session.accept_offer(offer)
             if self.closing:
                 await session.close()
-            self.check_open()
+                self.check_open()
             publication = Publication(self._graph, session, answer, self._open_session)
+            if not any(map(publication.has, RECEIVE)):
+                await session.close()
+                raise SdpError("the offer sends neither audio nor video: offer a=sendonly")
         except NodeExistsError:  # somebody else has a scope of this name
             del self._publications[stream]
             raise StreamTakenError(
@@ -66,7 +72,7 @@ class Broadcasts(Host):
             del self._publications[stream]
             raise
         self._publications[stream] = publication
-        self._nursery.start_soon(self._stay, stream, publication)
+        self.keep(publication, partial(self._forget, stream))
         return publication
 
     async def watch(self, stream: str, offer: str) -> Watcher:
@@ -74,19 +80,13 @@ class Broadcasts(Host):
 
         Raises:
             UnusableNameError: no stream can be called that.
-            StreamNotLiveError: nobody publishes it now.
+            NotLiveError: nobody publishes it now.
             SdpError: the offer cannot be used.
         """
         publication = self._publications.get(check_slug(stream))
         if publication is None or publication.over:
-            raise StreamNotLiveError(f"nobody publishes {stream} now: try again later")
+            raise NotLiveError(f"nobody publishes {stream} now: try again later")
         return await publication.watch(offer)
 
-    async def send_home(self) -> None:
-        for publication in list(self._publications.values()):
-            if publication is not None:
-                await publication.close()
-
-    async def _stay(self, stream: str, publication: Publication) -> None:
-        await publication.wait_left()
+    async def _forget(self, stream: str) -> None:
         del self._publications[stream]

@@ -1,11 +1,21 @@
 """Call: a WebRTC session together with the answer that it began with."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Protocol
 
+from ..media_description import Direction
 from ..webrtc import WebRtcSession
 
-OpenSession = Callable[[str], WebRtcSession]
-"""A new session with nodes in a scope; all of its tracks are forwarded."""
+
+class OpenSession(Protocol):
+    """Makes a new session; all of its tracks are forwarded."""
+
+    def __call__(self, scope: str, *, directions: Mapping[str, Direction]) -> WebRtcSession:
+        """
+        Args:
+            scope: of its nodes.
+            directions: by kind, what we are able to do.
+        """
 
 
 class Call:

@@ -35,7 +35,9 @@ def check_party_name(name: str) -> str:
         UnusableNameError: it is none.
     """
     name = name.strip()
-    if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or "/" in name:
+    # "." and ".." would be something else in a path.
+    usable = name.isprintable() and "/" not in name and name.strip(".")
+    if not 1 <= len(name) <= MAX_NAME or not usable:
         raise UnusableNameError(
             f"{name[:MAX_NAME]!r} is no name for a party: "
             f"use 1 to {MAX_NAME} printable characters without '/'"

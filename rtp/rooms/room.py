@@ -40,6 +40,8 @@ class Room:
     Attributes:
         name: of the room.
         parties: by id.
+        closing: whether nobody can come in any more.
+        closed: set when its place is free for another room of this name.
         mixer: where its node is.
         sample_rate: of the mixer, Hz.
     """
@@ -52,8 +54,9 @@ class Room:
         self._delegate = graph.add_node(self._mixer)
         self.mixer: Address = self._delegate.address
         self._taken: set[str] = set()
-        self._closed = trio.Event()
+        self._empty = trio.Event()
         self.closing = False
+        self.closed = trio.Event()
 
     def reserve(self, name: str) -> str:
         """An id for a newcomer: its name, with a number if there is one of that name."""
@@ -74,22 +77,28 @@ class Room:
         """It has left, or has not come in the end: the id is free again."""
         self.parties.pop(party_id, None)
         self._taken.discard(party_id)
+        if self.closing and self.is_empty:
+            self._empty.set()
 
     @property
     def is_empty(self) -> bool:
         """Whether nobody is in it, or on the way in."""
         return not self._taken
 
-    async def close(self) -> None:
-        """Take the mixer out of the graph."""
+    def close(self) -> None:
+        """Let nobody in any more, and ask the mixer to leave the graph. Idempotent."""
         self.closing = True
+        if self.is_empty:
+            self._empty.set()
         self._delegate.request_exit()
-        await self._delegate.wait_exited()
-        self._closed.set()
 
-    async def wait_closed(self) -> None:
-        """Wait until its place in the graph is free."""
-        await self._closed.wait()
+    async def wait_mixer_left(self) -> None:
+        """Wait until the mixer is no longer in the graph."""
+        await self._delegate.wait_exited()
+
+    async def wait_empty(self) -> None:
+        """Wait until everybody has left; after `close`."""
+        await self._empty.wait()
 
     def view(self) -> list[PartyView]:
         """Everybody in it, in the order in which they came."""

@@ -1,22 +1,29 @@
 """Rooms: by name, there as long as somebody is in them; an offer becomes a party."""
 
+import logging
 import re
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from eventgraph import Graph
+from eventgraph import Graph, NodeDelegate
 
 from ..network import RtpNetwork
 from .call import OpenSession
-from .host import Host
+from .host import Host, send_home
 from .names import check_party_name, check_slug
 from .party import Party
 from .room import Room
-from .rtp_party import RtpParty, admit_rtp
+from .rtp_party import Limits, RtpParty, admit_rtp
 from .webrtc_party import WebRtcParty, admit_webrtc
 
 _WEBRTC: Final = re.compile(r"^m=\S+ \d+ (?:UDP|TCP)/(?:DTLS/SCTP|TLS/)", re.MULTILINE)
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+logger = logging.getLogger("rtp")
 
 
 class Rooms(Host):
@@ -32,7 +39,7 @@ class Rooms(Host):
         network: RtpNetwork,
         *,
         rtp_host: str = "127.0.0.1",
-        silence_limit: float = 30.0,
+        limits: Limits = DEFAULT_LIMITS,
         any_target: bool = False,
         sample_rate: int = 48000,
     ) -> None:
@@ -41,7 +48,7 @@ class Rooms(Host):
             open_session: for WebRTC.
             network: for plain RTP.
             rtp_host: where to take plain RTP; numeric.
-            silence_limit: seconds without a packet until a caller by plain RTP is gone.
+            limits: how long a caller by plain RTP may be silent.
             any_target: whether to send plain RTP to others than those who ask for it.
             sample_rate: of the mixers, Hz.
         """
@@ -50,7 +57,7 @@ class Rooms(Host):
         self._open_session = open_session
         self._network = network
         self._rtp_host = rtp_host
-        self._silence_limit = silence_limit
+        self._limits = limits
         self._any_target = any_target
         self._sample_rate = sample_rate
         self._rooms: dict[str, Room] = {}
@@ -60,14 +67,17 @@ class Rooms(Host):
         """Those in which somebody is."""
         return MappingProxyType(self._rooms)
 
-    async def join(self, room_name: str, name: str, offer: str, *, caller: str) -> Party:
+    async def join(
+        self, room_name: str, name: str, offer: str, *, caller: str, local: str = "127.0.0.1"
+    ) -> Party:
         """Let somebody into a room, which comes to be with the first.
 
         Args:
             room_name: of the room.
             name: of the party.
             offer: SDP, of WebRTC or of plain RTP.
-            caller: address of who asks, for plain RTP.
+            caller: address of who asks, for plain RTP; numeric.
+            local: address of ours at which they ask; likewise.
         Raises:
             UnusableNameError: one of the names.
             SdpError: the offer cannot be used.
@@ -79,29 +89,26 @@ class Rooms(Host):
         name = check_party_name(name)
         room = await self._find_or_open(room_name)
         party_id = room.reserve(name)
-        party: WebRtcParty | RtpParty | None = None
+        leave = partial(self._release, room, party_id)
         try:
-            party = await self._admit(room, party_id, offer, caller)
-            party.enter(room.mixer, room.sample_rate)
-            self.check_open()
+            party = await self._admit(room, party_id, offer, caller=caller, local=local)
         except BaseException:
-            if party is None:
-                self._nursery.start_soon(self._release, room, party_id)
-            else:
-                await party.close()
-                self._nursery.start_soon(self._stay, room, party)
+            self.nursery.start_soon(leave)
             raise
+        self.keep(party, leave)
+        try:
+            self.check_open()
+            nodes = party.enter(room.mixer, room.sample_rate)
+        except BaseException:
+            await send_home(party)
+            raise
+        for node in nodes:
+            self.nursery.start_soon(_leave_with, party, node)
         room.admit(party)
-        self._nursery.start_soon(self._stay, room, party)
         return party
 
-    async def send_home(self) -> None:
-        for room in list(self._rooms.values()):
-            for party in list(room.parties.values()):
-                await party.close()
-
     async def _admit(
-        self, room: Room, party_id: str, offer: str, caller: str
+        self, room: Room, party_id: str, offer: str, *, caller: str, local: str
     ) -> WebRtcParty | RtpParty:
         scope = room.scope_of(party_id)
         if _WEBRTC.search(offer):
@@ -113,7 +120,8 @@ class Rooms(Host):
             offer,
             self._network,
             host=self._rtp_host,
-            silence_limit=self._silence_limit,
+            local=local,
+            limits=self._limits,
             caller=None if self._any_target else caller,
         )
 
@@ -123,17 +131,30 @@ class Rooms(Host):
             room = self._rooms.get(name)
             if room is None:
                 room = self._rooms[name] = Room(self._graph, name, self._sample_rate)
+                self.nursery.start_soon(self._watch_mixer, room)
                 return room
             if not room.closing:
                 return room
-            await room.wait_closed()
-
-    async def _stay(self, room: Room, party: Party) -> None:
-        await party.wait_left()
-        await self._release(room, party.id)
+            await room.closed.wait()
 
     async def _release(self, room: Room, party_id: str) -> None:
         room.release(party_id)
-        if room.is_empty and not room.closing:
-            await room.close()
-            del self._rooms[room.name]
+        if room.is_empty:
+            room.close()
+
+    async def _watch_mixer(self, room: Room) -> None:
+        """Without its mixer, a room is over: it has crashed, or everybody has left."""
+        await room.wait_mixer_left()
+        if not room.closing:
+            logger.error("the mixer of room %s is gone; its parties are sent home", room.name)
+            room.close()
+        for party in list(room.parties.values()):
+            await send_home(party)
+        await room.wait_empty()
+        del self._rooms[room.name]
+        room.closed.set()
+
+
+async def _leave_with(party: Party, node: NodeDelegate) -> None:
+    await node.wait_exited()
+    await send_home(party)

@@ -4,12 +4,13 @@ source --> voice --> (mixer) --> encoder --> sink
 """
 
 import ipaddress
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
 from eventgraph import Address, Graph, Node, NodeDelegate
 
+from ..audio_level import AUDIO_LEVEL_URI
 from ..endpoint import RtpEndpoint
 from ..errors import SdpError
 from ..media import EndOfStream, EndReason
@@ -48,8 +49,8 @@ class _CallerSource(RtpSource):
 class RtpParty:
     """A party on a port of its own.
 
-    It is gone when it says BYE, or is silent for the endpoint's limit. Who only listens sends
-    nothing that could stop: it stays until it is closed.
+    It is gone when it says BYE, or is silent for the endpoint's limit. Who only listens may
+    send nothing at all; then it may stay for `listen_limit`, as nothing tells that it is there.
 
     Attributes:
         id: its name, unique in the room.
@@ -69,12 +70,12 @@ class RtpParty:
         *,
         endpoint: RtpEndpoint,
         answer: Answer,
-        silence_limit: float,
+        first_limit: float,
     ) -> None:
         """
         Args:
             endpoint: with the formats of the answer.
-            silence_limit: seconds that it has to send something at all.
+            first_limit: seconds that it has to send something at all.
         """
         self.id = party_id
         self.scope = scope
@@ -84,7 +85,7 @@ class RtpParty:
         self._graph = graph
         self._endpoint = endpoint
         self._formats = answer.formats
-        self._silence_limit = silence_limit
+        self._first_limit = first_limit
         self._gone = trio.Event()
         self._nodes: list[NodeDelegate] = []
 
@@ -96,11 +97,11 @@ class RtpParty:
     def over(self) -> bool:
         return self._gone.is_set()
 
-    def enter(self, mixer: Address, sample_rate: int) -> None:
+    def enter(self, mixer: Address, sample_rate: int) -> list[NodeDelegate]:
         """Join the sound of a room; as `WebRtcParty.enter`."""
         graph = self._graph
+        source = self._add(_CallerSource(self.scope, self._endpoint, self._gone))
         if self.speaks:
-            source = self._add(_CallerSource(self.scope, self._endpoint, self._gone))
             voice = self._add(
                 MixerInput(self.scope, "voice", sample_rate=sample_rate, formats=self._formats)
             )
@@ -114,6 +115,7 @@ class RtpParty:
             sink = self._add(RtpSink(self.scope, "sink", self._endpoint))
             graph.link_up(encoder.address, sink.address)
             graph.link_up(mixer, encoder.address)
+        return self._nodes
 
     async def add_candidate(self, candidate: str, mid: str | None) -> None:
         raise SdpError("plain RTP has no candidates")
@@ -127,9 +129,9 @@ class RtpParty:
     async def wait_left(self) -> None:
         """Keep it until it is gone, then take it apart."""
         while not self._gone.is_set():
-            with trio.move_on_after(self._silence_limit):
+            with trio.move_on_after(self._first_limit):
                 await self._gone.wait()
-            if self.speaks and not self._endpoint.is_live:  # it never sent a packet
+            if not self._endpoint.is_live:
                 self._gone.set()
         for node in self._nodes:
             node.request_exit()
@@ -143,6 +145,18 @@ class RtpParty:
         return delegate
 
 
+class Limits(NamedTuple):
+    """How long a caller may be silent, in seconds.
+
+    Attributes:
+        silence: one who speaks, or was heard at all.
+        listening: one who only listens, and never sent even RTCP.
+    """
+
+    silence: float = 30.0
+    listening: float = 3600.0
+
+
 def admit_rtp(
     graph: Graph,
     party_id: str,
@@ -151,14 +165,16 @@ def admit_rtp(
     network: RtpNetwork,
     *,
     host: str,
-    silence_limit: float,
+    local: str,
+    limits: Limits,
     caller: str | None,
 ) -> RtpParty:
     """A party for an offer of plain RTP.
 
     Args:
         host: where to take its media; numeric.
-        silence_limit: seconds without a packet until it is gone.
+        local: where the caller reaches us, if `host` is any address of ours.
+        limits: how long it may be silent.
         caller: whose offer it is; media is sent to no other address than this, so that nobody
             can turn us against somebody else. None: anywhere.
     Raises:
@@ -166,7 +182,12 @@ def admit_rtp(
         OSError: there is no port for it.
     """
     description = parse_offer(offer)
-    tried = create_answer(description, host, _ANY_PORT, SUPPORTED)
+    shown = local if ipaddress.ip_address(host).is_unspecified else host
+
+    def describe(port: int) -> Answer:
+        return create_answer(description, shown, port, SUPPORTED, extensions=(AUDIO_LEVEL_URI,))
+
+    tried = describe(_ANY_PORT)
     if tried.media is None:
         names = ", ".join(f"{wanted.name}/{wanted.clock_rate}" for wanted in SUPPORTED)
         raise SdpError(f"nothing in the offer can be spoken here: offer audio of {names}")
@@ -181,11 +202,18 @@ def admit_rtp(
         remote_rtcp=None if multiplexed else media.rtcp_address,
         learn=True,
         rtcp_mux=multiplexed,
-        silence_limit=silence_limit,
+        silence_limit=limits.silence,
+        audio_level_id=tried.audio_level_id,
     )
-    answer = create_answer(description, host, endpoint.address[1], SUPPORTED)
+    answer = describe(endpoint.address[1])
+    listens_only = answer.direction == "sendonly"
     return RtpParty(
-        graph, party_id, scope, endpoint=endpoint, answer=answer, silence_limit=silence_limit
+        graph,
+        party_id,
+        scope,
+        endpoint=endpoint,
+        answer=answer,
+        first_limit=limits.listening if listens_only else limits.silence,
     )
 
 

@@ -1,13 +1,23 @@
 """Publication and Watcher: one shows, many watch; packets are forwarded, no codec runs."""
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Final
+
+import trio
 
 from eventgraph import Address, Graph
 
-from ..errors import SdpError
+from ..errors import RtpError, SdpError
+from ..media_description import Direction
 from ..webrtc import WebRtcSession, link_forwarding
 from .call import Call, OpenSession
+
+SEND: Final[Mapping[str, Direction]] = {"audio": "sendonly", "video": "sendonly"}
+
+
+class NotLiveError(RtpError):
+    """There is nothing to watch now."""
 
 
 class Watcher(Call):
@@ -49,18 +59,21 @@ class Publication(Call):
         Args:
             offer: SDP, to receive.
         Raises:
-            SdpError: the offer cannot be used, or wants nothing that there is.
-            GraphError: the publication ends just now, or has too many watchers.
+            SdpError: the offer cannot be used, or takes nothing that there is.
+            NotLiveError: the publication ends just now.
+            GraphError: it has too many watchers.
         """
         self._watchers = {watcher for watcher in self._watchers if not watcher.over}
-        session = self._open_session(f"{self.scope}/watcher-{next(self._numbers)}")
+        scope = f"{self.scope}/watcher-{next(self._numbers)}"
+        session = self._open_session(scope, directions=SEND)
         watcher = Watcher(session, await session.accept_offer(offer))
         try:
-            linked = [kind for kind in self._kinds if self._link(kind, session)]
-            if not linked:
+            if self.over:
+                raise NotLiveError("what was to be watched has just ended")
+            if not [kind for kind in self._kinds if self._link(kind, session)]:
                 raise SdpError(
                     f"the offer takes nothing of {' and '.join(self._kinds)} that is shown here: "
-                    "offer to receive it (a=recvonly)"
+                    "offer to receive it (a=recvonly), in the codec of who shows it"
                 )
         except BaseException:
             await session.close()
@@ -71,19 +84,25 @@ class Publication(Call):
     async def wait_left(self) -> None:
         """Wait until it is over, and send those home who still watch."""
         await super().wait_left()
-        for watcher in list(self._watchers):
-            await watcher.close()
-            await watcher.wait_left()
+        async with trio.open_nursery() as nursery:
+            for watcher in self._watchers:
+                nursery.start_soon(_see_off, watcher)
 
     def _source(self, kind: str) -> Address:
         return Address(self.scope, f"{kind}-source")
 
     def _link(self, kind: str, session: WebRtcSession) -> bool:
         source, sink = self._source(kind), Address(session.scope, f"{kind}-sink")
-        if not self.has(kind) or sink not in session.nodes:
+        in_common = set(self._session.formats(kind)) & set(session.formats(kind))
+        if not self.has(kind) or sink not in session.nodes or not in_common:
             return False
         if kind == "video":
             link_forwarding(self._graph, source, sink)
         else:
             self._graph.link_up(source, sink)
         return True
+
+
+async def _see_off(watcher: Watcher) -> None:
+    await watcher.close()
+    await watcher.wait_left()

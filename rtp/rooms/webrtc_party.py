@@ -4,18 +4,21 @@ audio-source --> voice --> (mixer) --> encoder --> audio-sink
 video-source --> whoever watches
 """
 
+from collections.abc import Mapping
 from typing import Final
 
-from eventgraph import Address, Graph
+from eventgraph import Address, Graph, NodeDelegate
 
+from ..codecs import is_supported
+from ..media_description import Direction
 from ..nodes import AudioEncoder, MixerInput
 from ..webrtc import GRAPH_FORMATS, WebRtcSession
 from .call import OpenSession
 from .party import PartyKind
 from .watching import Publication
 
-_OPUS: Final = next(n for n, wanted in GRAPH_FORMATS.items() if wanted.name == "opus")
-_PCMU: Final = next(n for n, wanted in GRAPH_FORMATS.items() if wanted.name == "PCMU")
+DIRECTIONS: Final[Mapping[str, Direction]] = {"audio": "sendrecv", "video": "recvonly"}
+"""What others show is watched in sessions of its own."""
 
 
 class WebRtcParty(Publication):
@@ -51,31 +54,36 @@ class WebRtcParty(Publication):
     def shows(self) -> bool:
         return self.has("video")
 
-    def enter(self, mixer: Address, sample_rate: int) -> None:
+    def enter(self, mixer: Address, sample_rate: int) -> list[NodeDelegate]:
         """Join the sound of a room.
 
         Args:
             sample_rate: of the mixer, Hz.
+        Returns:
+            the nodes without which it is not in the room.
         Raises:
             GraphError, RtpError: it ends just now, or the room is full.
         """
         graph, session = self._graph, self._session
+        nodes = []
         if self.speaks:
             voice = session.add_node(
                 MixerInput(self.scope, "voice", sample_rate=sample_rate, formats=GRAPH_FORMATS)
             )
+            nodes.append(voice)
             graph.link_up(Address(self.scope, "audio-source"), voice.address)
             graph.link_up(voice.address, mixer)
         if self.hears:
-            # Every browser has Opus (RFC 7874 §3); what is none may have G.711 alone.
-            number = _OPUS if "opus/48000" in self.answer.lower() else _PCMU
+            number = next(n for n in session.formats("audio") if is_supported(GRAPH_FORMATS[n]))
             encoder = session.add_node(
                 AudioEncoder(
                     self.scope, "encoder", wanted=GRAPH_FORMATS[number], payload_type=number
                 )
             )
+            nodes.append(encoder)
             graph.link_up(encoder.address, Address(self.scope, "audio-sink"))
             graph.link_up(mixer, encoder.address)
+        return nodes
 
 
 async def admit_webrtc(
@@ -87,6 +95,6 @@ async def admit_webrtc(
         SdpError: the offer cannot be used.
         NodeExistsError: the scope is in use.
     """
-    session = open_session(scope)
+    session = open_session(scope, directions=DIRECTIONS)
     answer = await session.accept_offer(offer)
     return WebRtcParty(graph, party_id, session, answer, open_session)

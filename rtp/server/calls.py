@@ -11,6 +11,7 @@ POST /whep/{stream}                   watch (WHEP)
 PATCH, DELETE /sessions/{secret}      trickle to what a POST began, and end it
 """
 
+import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -26,6 +27,7 @@ from eventgraph import Graph
 from rtp.network import RtpNetwork
 from rtp.rooms import Broadcasts, Party, Rooms, Watcher, check_slug
 from rtp.rooms.names import UnusableNameError
+from rtp.rooms.rtp_party import Limits
 from rtp.webrtc import WebRtcNetwork
 
 from .config import Config
@@ -58,8 +60,7 @@ class Calls:
         party = "/rooms/{room}/parties/{party}"
         return [
             Route("/rooms", self._list),
-            Route("/rooms/{room}", self._show),
-            Route("/rooms/{room}", self._join, methods=OFFERS),
+            Route("/rooms/{room}", self._room, methods=["GET", *OFFERS]),
             Route("/rooms/{room}/events", self._follow),
             Route(party, self._show_party),
             Route(f"{party}/video", self._watch_party, methods=OFFERS),
@@ -72,19 +73,23 @@ class Calls:
             ),
         ]
 
-    async def _join(self, request: Request) -> Response:
+    async def _room(self, request: Request) -> Response:
+        if request.method in {"GET", "HEAD"}:
+            return await self._show(request)
         room = request.path_params["room"]
         name = request.query_params.get("name", "guest")
-        caller = request.client.host if request.client else ""
+        caller, local = _address(request.scope.get("client")), _address(request.scope.get("server"))
 
         async def accept(offer: str) -> Party:
-            return await self._rooms.join(room, name, offer, caller=caller)
+            return await self._rooms.join(room, name, offer, caller=caller, local=local)
 
         def headers_of(party: Party) -> dict[str, str]:
             path = f"/rooms/{room}/parties/{quote(party.id, safe='')}"
             return {"link": f'<{path}>; rel="describedby"'}
 
-        return await self._signalling.begin(request, accept, headers_of)
+        return await self._signalling.begin(
+            request, accept, headers_of, methods="GET, HEAD, POST, OPTIONS"
+        )
 
     async def _publish(self, request: Request) -> Response:
         publish = partial(self._broadcasts.publish, request.path_params["stream"])
@@ -153,12 +158,21 @@ async def open_calls(graph: Graph, network: RtpNetwork, config: Config) -> Async
                 open_session,
                 network,
                 rtp_host=config.rtp.host,
-                silence_limit=config.rtp.silence_limit,
+                limits=Limits(config.rtp.silence_limit, config.rtp.listen_limit),
                 any_target=config.rtp.any_target,
                 sample_rate=config.rooms.sample_rate,
             ) as rooms,
         ):
             yield Calls(rooms, broadcasts, Sessions(config.sessions))
+
+
+def _address(end: tuple[str, int] | None) -> str:
+    """One end of a connection, as an address of its own kind (not IPv4 within IPv6)."""
+    if end is None:
+        return "0.0.0.0"  # of nobody
+    address = ipaddress.ip_address(end[0].partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def _json(body: bytes) -> Response:

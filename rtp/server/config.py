@@ -108,6 +108,7 @@ class RtpConfig(_Table, frozen=True):
 
     host: Host = LOOPBACK
     silence_limit: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 30.0  # seconds
+    listen_limit: Annotated[float, msgspec.Meta(ge=1, le=604800)] = 3600.0  # seconds
     any_target: bool = False
 
 

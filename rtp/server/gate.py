@@ -36,7 +36,7 @@ SECURITY_HEADERS: Final = {
 
 CORS_METHODS: Final = "GET, POST, PATCH, DELETE"
 CORS_HEADERS: Final = "authorization, content-type, if-match"
-CORS_EXPOSED: Final = "location, etag, link"
+CORS_EXPOSED: Final = "location, etag, link, retry-after, accept-post, accept-patch"
 CORS_MAX_AGE: Final = "600"
 """Seconds for which a browser need not ask again."""
 

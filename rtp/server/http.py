@@ -18,7 +18,7 @@ from http import HTTPStatus
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -199,7 +199,11 @@ def application(
             Route("/sessions/{name}.sdp", session_description),
             *(calls.routes() if calls is not None else []),
         ],
-        exception_handlers={HTTPException: _http_error, Exception: _internal_error},
+        exception_handlers={
+            HTTPException: _http_error,
+            ClientDisconnect: _nobody_there,
+            Exception: _internal_error,
+        },
     )
 
 
@@ -212,6 +216,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
         HTTPStatus.METHOD_NOT_ALLOWED: f"{path} does not take {request.method}",
     }.get(status, error.detail)
     return problem(status, detail, dict(error.headers or {}))
+
+
+async def _nobody_there(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
 
 
 async def _internal_error(_request: Request, _error: Exception) -> Response:

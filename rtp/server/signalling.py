@@ -15,8 +15,9 @@ from starlette.responses import Response
 
 from eventgraph import GraphError
 from rtp.errors import RtpError, SdpError
-from rtp.rooms.broadcasts import StreamNotLiveError, StreamTakenError
+from rtp.rooms.broadcasts import StreamTakenError
 from rtp.rooms.names import UnusableNameError
+from rtp.rooms.watching import NotLiveError
 from rtp.trickle import MEDIA_TYPE, has_ice, parse_fragment
 
 from .errors import reason
@@ -43,15 +44,18 @@ class Signalling:
         request: Request,
         accept: Callable[[str], Awaitable[S]],
         headers_of: Callable[[S], Mapping[str, str]] = lambda _: {},
+        methods: str = "POST, OPTIONS",
     ) -> Response:
         """Answer a POST (or OPTIONS) of an offer.
 
         Args:
             accept: makes a session of it.
             headers_of: more headers for the answer.
+            methods: that the route takes.
         """
         if request.method == "OPTIONS":
-            return Response(status_code=HTTPStatus.NO_CONTENT, headers=_ALLOWED_AT_ENDPOINT)
+            allowed = {"accept-post": SDP, "allow": methods}
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers=allowed)
         if _content_type(request) != SDP:
             headers = {"accept-post": SDP}
             return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send {SDP}", headers)
@@ -100,7 +104,6 @@ class Signalling:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-_ALLOWED_AT_ENDPOINT: Final = {"accept-post": SDP, "allow": "POST, OPTIONS"}
 _ALLOWED_AT_SESSION: Final = {"accept-patch": MEDIA_TYPE, "allow": "PATCH, DELETE, OPTIONS"}
 
 
@@ -140,7 +143,7 @@ def _refused(error: Exception) -> Response:
     match error:
         case BusyError():
             return busy(str(error), retry_after=error.retry_after)
-        case StreamNotLiveError():
+        case NotLiveError():
             headers = {"retry-after": f"{NOT_LIVE_RETRY:.0f}"}
             return problem(HTTPStatus.CONFLICT, str(error), headers)
         case StreamTakenError():

@@ -1,14 +1,19 @@
 """WebRtcNetwork: what all WebRTC sessions share, the asyncio thread and the ways to and from it."""
 
-from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Final, Self
 
 from eventgraph import Graph, NodeDelegate
 
 from ..asyncio_thread import AsyncioThread
 from ..mailbox import HopToAsyncio, HopToTrio
+from ..media_description import Direction
 from .session import WayName, WebRtcSession
+
+BOTH_WAYS: Final[Mapping[str, Direction]] = MappingProxyType(
+    {"audio": "sendrecv", "video": "sendrecv"}
+)
 
 
 class WebRtcNetwork:
@@ -50,6 +55,7 @@ class WebRtcNetwork:
         *,
         audio: WayName = "decoded",
         video: WayName = "forwarded",
+        directions: Mapping[str, Direction] = BOTH_WAYS,
         consent_timeout: float = 15.0,
         connect_timeout: float = 30.0,
         on_data_channel: Callable[[NodeDelegate], object] | None = None,
@@ -60,6 +66,8 @@ class WebRtcNetwork:
             scope: of its nodes, not empty.
             audio, video: how tracks of that kind pass: "decoded", as frames, or "forwarded",
                 as RTP with no codec run.
+            directions: by kind, what we are able to do: an offer of "sendrecv" is answered by
+                no more than that.
             consent_timeout: seconds without an answer to consent checks until the peer
                 counts as gone. RFC 7675 §5.1 allows 30; zombies ask for less.
             connect_timeout: seconds that the peer has to connect.
@@ -80,6 +88,7 @@ class WebRtcNetwork:
             scope,
             audio=audio,
             video=video,
+            directions=directions,
             consent_timeout=consent_timeout,
             connect_timeout=connect_timeout,
             on_data_channel=on_data_channel,

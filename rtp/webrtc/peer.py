@@ -4,7 +4,8 @@ All of it belongs to the asyncio thread.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from aiortc import RTCDataChannel, RTCSessionDescription
@@ -17,14 +18,16 @@ from ..asyncio_thread import AsyncioThread
 from ..errors import SdpError
 from ..mailbox import Hop
 from ..media import EndReason
+from ..media_description import Direction
 from .aiortc_private import PeerConnection
 from .data_channel import PeerChannel
+from .offer_check import check_candidates, check_description, is_reachable, without_unreachable
 from .peer_track import PeerTrack, Way
 
-MAX_MEDIA: Final = 8
-"""Media sections of an offer: each costs sockets, tasks and nodes."""
 MAX_CHANNELS: Final = 16
 """Data channels of a peer that are open at a time."""
+
+logger = logging.getLogger("rtp")
 
 
 class Peer:
@@ -41,6 +44,7 @@ class Peer:
         to_trio: Hop,
         to_asyncio: Hop,
         ways: dict[str, Way],
+        directions: Mapping[str, Direction],
         *,
         consent_timeout: float,
         connect_timeout: float,
@@ -50,6 +54,7 @@ class Peer:
         """
         Args:
             ways: by kind.
+            directions: by kind; what we are able to do.
             consent_timeout, connect_timeout: seconds.
             opened: a data channel is there; called on trio's thread.
             over: the session has ended; called here, once.
@@ -60,6 +65,7 @@ class Peer:
         self._to_trio = to_trio
         self._to_asyncio = to_asyncio
         self._ways = ways
+        self._directions = directions
         self._consent_timeout = consent_timeout
         self._connect_timeout = connect_timeout
         self._opened = opened
@@ -68,6 +74,7 @@ class Peer:
         self._channels: set[PeerChannel] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._candidates = 0  # that the peer has sent
 
     async def answer(self, offer: str) -> str:
         """Take an offer; the answer with all our candidates.
@@ -75,28 +82,27 @@ class Peer:
         Raises:
             SdpError: the offer cannot be used.
         """
+        kinds = check_description(offer)
+        self._candidates = check_candidates(_candidates_of(offer))
         connection = self._open()
         try:
-            media = SessionDescription.parse(offer).media
-            if not 1 <= len(media) <= MAX_MEDIA:
-                raise SdpError(f"{len(media)} media sections: offer 1 to {MAX_MEDIA}")
-            for section in media:
-                if section.kind in self._ways:
-                    connection.addTransceiver(section.kind)
-            await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            for kind in kinds:
+                if kind in self._ways:
+                    connection.addTransceiver(kind, direction=self._directions[kind])
+            reachable = without_unreachable(offer)
+            await connection.setRemoteDescription(RTCSessionDescription(reachable, "offer"))
             await connection.setLocalDescription()
-        except SdpError:
-            raise
+            answer = connection.localDescription.sdp
+            self._begin(answer)
         except Exception as error:  # aiortc's parser raises whatever it stumbles over
             raise SdpError(f"the offer cannot be used: {error!r}") from error
-        self._begin()
-        return connection.localDescription.sdp
+        return answer
 
     async def offer(self, kinds: Iterable[str], channels: Iterable[str]) -> str:
         """Make an offer of one track of each kind and of data channels with these labels."""
         connection = self._open()
         for kind in kinds:  # before the channels, or the bundle never connects
-            connection.addTransceiver(kind)
+            connection.addTransceiver(kind, direction=self._directions[kind])
         for label in channels:
             self._take_channel(connection.createDataChannel(label))
         await connection.setLocalDescription()
@@ -111,11 +117,14 @@ class Peer:
         connection = self._connection
         if connection is None:
             raise SdpError("there is no offer that this could be the answer to")
+        check_description(answer)
+        self._candidates = check_candidates(_candidates_of(answer))
         try:
-            await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+            reachable = without_unreachable(answer)
+            await connection.setRemoteDescription(RTCSessionDescription(reachable, "answer"))
+            self._begin(answer)
         except Exception as error:
             raise SdpError(f"the answer cannot be used: {error!r}") from error
-        self._begin()
 
     async def add_candidate(self, candidate: str, mid: str | None) -> None:
         """Take a candidate of the peer that came later (trickle ICE, RFC 8838).
@@ -128,11 +137,15 @@ class Peer:
         """
         if self._connection is None:
             raise SdpError("a candidate comes after the offer")
+        self._candidates = check_candidates([candidate], self._candidates)
         try:
             if not candidate:
                 await self._connection.addIceCandidate(None)
                 return
-            parsed = candidate_from_sdp(candidate.rpartition("candidate:")[2])
+            text = candidate.rpartition("candidate:")[2]
+            parsed = candidate_from_sdp(text)
+            if not is_reachable(text):
+                return
             parsed.sdpMid = mid
             parsed.sdpMLineIndex = 0 if mid is None else None
             await self._connection.addIceCandidate(parsed)
@@ -166,10 +179,13 @@ class Peer:
         self._thread.at_end(self.close)
         return connection
 
-    def _begin(self) -> None:
+    def _begin(self, answer: str) -> None:
+        """Offer and answer are exchanged; the answer says what both can speak."""
         assert self._connection is not None
-        for track, transceiver in zip(self.tracks, self._connection.getTransceivers(), strict=True):
-            track.begin(transceiver)
+        media = [m for m in SessionDescription.parse(answer).media if m.kind in self._ways]
+        transceivers = self._connection.getTransceivers()
+        for track, transceiver, section in zip(self.tracks, transceivers, media, strict=True):
+            track.begin(transceiver, section.rtp.codecs)
 
     def _take_channel(self, channel: RTCDataChannel) -> None:
         if len(self._channels) >= MAX_CHANNELS:
@@ -205,10 +221,17 @@ class Peer:
     async def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._connection is not None:
-            await self._connection.close()
+        try:
+            if self._connection is not None:
+                await self._connection.close()
+        except Exception:  # what aiortc trips over must not keep the rest
+            logger.exception("a peer connection was not closed in order")
         for track in self.tracks:
             await track.end()
         for channel in list(self._channels):
             channel.end()
         self._thread.forget(self.close)
+
+
+def _candidates_of(description: str) -> list[str]:
+    return [line for line in description.splitlines() if line.startswith("a=candidate:")]

@@ -1,23 +1,25 @@
 """The asyncio side of one track of a peer.
 
-    connection --> inward ----> the source node     RTP, PCM, VIDEO, END
+    connection --> inward ----> the source node     RTP, VIDEO, END
                --> feedback --> the sink node       KEYFRAME_REQUEST, RETRANSMIT
                <-- outward <--- the sink node       packets and frames
                <-- requests <-- the source node     KEYFRAME_REQUEST, RETRANSMIT
 
-Each arrow is a mailbox between the threads. Everything here but `PeerTrack.source` and `sink`
-belongs to the asyncio thread.
+Sound comes as RTP either way: what is to be decoded is so by the source node, behind a jitter
+buffer of ours (see `rtp.jitter` for why). Each arrow is a mailbox between the threads. Everything
+here but `PeerTrack.source` and `sink` belongs to the asyncio thread.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Final
 
 import av
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
@@ -25,7 +27,7 @@ from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from eventgraph import Event
 
 from ..mailbox import Hop, Mailbox
-from ..media import END, PCM, RTP, AudioFrame, EndOfStream, EndReason
+from ..media import END, RTP, AudioFrame, EndOfStream, EndReason
 from ..packet import RtpPacket
 from .aiortc_private import (
     DecodingReceiver,
@@ -33,8 +35,9 @@ from .aiortc_private import (
     ForwardingReceiver,
     ForwardingSender,
 )
-from .decoded import AudioInput, OutgoingTrack
+from .decoded import OutgoingTrack
 from .events import KEYFRAME_REQUEST, RETRANSMIT, VIDEO
+from .formats import session_payload_types
 
 MEDIA_WAITING: Final = 256
 """Packets or frames in a mailbox: two key frames of video, five seconds of sound."""
@@ -60,12 +63,14 @@ class PeerTrack:
         kind: "audio" or "video".
         source, sink: who gets what comes from the peer; of trio's thread.
         sends, receives: whether the peer agreed on media from us, and to us.
+        formats: that it agreed on, by the graph's payload types.
     """
 
     def __init__(self, kind: str, way: Way, to_trio: Hop, to_asyncio: Hop) -> None:
         self.kind = kind
         self.way = way
         self.sends = self.receives = False
+        self.formats: tuple[int, ...] = ()
         self.source: Callable[[Event], object] | None = None
         self.sink: Callable[[Event], object] | None = None
         self.inward = Mailbox(
@@ -108,7 +113,7 @@ class PeerTrack:
 
     def make_receiver(self, transport: RTCDtlsTransport) -> RTCRtpReceiver:
         """aiortc's end of what the peer sends."""
-        if self.way is Way.DECODED:
+        if self.way is Way.DECODED and self.kind == "video":
             self._receiver = DecodingReceiver(self.kind, transport)
         else:
             self._receiver = ForwardingReceiver(
@@ -119,8 +124,15 @@ class PeerTrack:
             )
         return self._receiver
 
-    def begin(self, transceiver: RTCRtpTransceiver) -> None:
-        """Offer and answer are exchanged: from now on media may flow."""
+    def begin(
+        self, transceiver: RTCRtpTransceiver, codecs: Iterable[RTCRtpCodecParameters]
+    ) -> None:
+        """Offer and answer are exchanged: from now on media may flow.
+
+        Args:
+            codecs: that the answer has.
+        """
+        self.formats = tuple(session_payload_types(codecs))
         direction = transceiver.currentDirection or "inactive"
         self.sends = direction in {"sendonly", "sendrecv"}
         self.receives = direction in {"recvonly", "sendrecv"}
@@ -136,14 +148,9 @@ class PeerTrack:
 
     async def _read(self, receiver: RTCRtpReceiver) -> None:
         """Take each decoded frame at once: what is not read, aiortc keeps for ever."""
-        sound = AudioInput()
         try:
             while True:
-                frame = await receiver.track.recv()
-                if isinstance(frame, av.AudioFrame):
-                    self.inward.put(Event(PCM, sound.convert(frame)))
-                else:
-                    self.inward.put(Event(VIDEO, frame))
+                self.inward.put(Event(VIDEO, await receiver.track.recv()))
         except MediaStreamError:
             self._say_bye()
 

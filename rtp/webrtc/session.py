@@ -10,7 +10,7 @@ nodes leave the graph: those who linked to them hear `on_link_down`.
 """
 
 import itertools
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Final, Literal, ParamSpec, Self, TypeVar
 
@@ -23,10 +23,12 @@ from ..asyncio_thread import AsyncioThread
 from ..errors import RtpError
 from ..mailbox import Hop, MailboxStatistics
 from ..media import END, EndOfStream, EndReason
+from ..media_description import Direction
+from ..nodes.playout import PlayoutStatistics
 from .data_channel import DataChannelNode, PeerChannel
-from .nodes import WebRtcSink, WebRtcSource
+from .nodes import WebRtcPlayout, WebRtcSink, WebRtcSource
 from .peer import Peer
-from .peer_track import Way
+from .peer_track import PeerTrack, Way
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,13 +40,18 @@ MAX_LABEL: Final = 64
 
 
 class TrackStatistics(msgspec.Struct, frozen=True):
-    """One track in numbers: its mailboxes, and what was dropped beside them, by reason."""
+    """One track in numbers: its mailboxes, and what was dropped beside them, by reason.
+
+    Attributes:
+        playout: of sound that is decoded, with its delay; None for all else.
+    """
 
     kind: str
     way: str
     inward: MailboxStatistics
     outward: MailboxStatistics
     drops: dict[str, int]
+    playout: PlayoutStatistics | None = None
 
 
 class WebRtcStatistics(msgspec.Struct, frozen=True):
@@ -75,6 +82,7 @@ class WebRtcSession:
         *,
         audio: WayName,
         video: WayName,
+        directions: Mapping[str, Direction],
         consent_timeout: float,
         connect_timeout: float,
         on_data_channel: Callable[[NodeDelegate], object] | None,
@@ -87,6 +95,7 @@ class WebRtcSession:
         self._on_data_channel = on_data_channel
         self._told_ended = ended
         self._nodes: dict[Address, NodeDelegate] = {}
+        self._playouts: dict[PeerTrack, WebRtcPlayout] = {}
         self._reason: EndReason | None = None
         self._ended = trio.Event()
         self._peer = Peer(
@@ -94,6 +103,7 @@ class WebRtcSession:
             to_trio,
             to_asyncio,
             {"audio": Way(audio), "video": Way(video)},
+            directions,
             consent_timeout=consent_timeout,
             connect_timeout=connect_timeout,
             opened=self._add_channel,
@@ -124,6 +134,10 @@ class WebRtcSession:
         """Why it is over: BYE, the peer closed; SILENCE, it vanished or never came; CLOSED,
         we closed; None: it is not over."""
         return self._reason
+
+    def formats(self, kind: str) -> tuple[int, ...]:
+        """What the first track of a kind can carry, by the graph's payload types."""
+        return next((track.formats for track in self._peer.tracks if track.kind == kind), ())
 
     # Offer and answer (RFC 8829)
 
@@ -246,6 +260,7 @@ class WebRtcSession:
                     track.inward.statistics(),
                     track.outward.statistics(),
                     track.drops(),
+                    self._playouts[track].statistics() if track in self._playouts else None,
                 )
                 for track in self._peer.tracks
             ],
@@ -257,9 +272,16 @@ class WebRtcSession:
             number = numbers[track.kind] = numbers.get(track.kind, 0) + 1
             suffix = "" if number == 1 else f"-{number}"
             if track.receives:
-                self.add_node(WebRtcSource(self.scope, f"{track.kind}-source{suffix}", track))
+                self._add_source(f"{track.kind}-source{suffix}", track)
             if track.sends:
                 self.add_node(WebRtcSink(self.scope, f"{track.kind}-sink{suffix}", track))
+
+    def _add_source(self, name: str, track: PeerTrack) -> None:
+        if track.kind == "audio" and track.way is Way.DECODED:
+            playout = self._playouts[track] = WebRtcPlayout(self.scope, name, track)
+            self.add_node(playout)
+        else:
+            self.add_node(WebRtcSource(self.scope, name, track))
 
     def _add_channel(self, channel: PeerChannel) -> None:
         if self._reason is not None:  # it ended meanwhile
