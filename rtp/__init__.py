@@ -14,11 +14,16 @@ From the top down, each layer needing only those below it::
     packet_voice  frame_voice  voice   a party of a room, heard frame by frame
     mixing  mixed_frame                a room's frame, and who hears what of it
     jitter  playout  timeline  transit when which packet is due
+    shared_encoding  frame_encoder     encoders, and who shares them
     codec_pool  codecs  packetizer     sound to packets and back
+    video_codecs  video_packetizer     pictures to packets
+    reordering  video_assembler        and packets to pictures
+    h264  vp8  video_fragment          what of a picture is in a packet
     media_file  resampling             sound from files, at any rate
-    dtmf                               keys of a telephone
+    dtmf_insertion  dtmf               keys of a telephone
     media  wav  g711  loudness         sound
-    packet  payload_format  seqnum     data on the wire
+    packet  audio_level                data on the wire
+    payload_format  seqnum
     statistics  drops  errors
 
 ``rtp.server`` and ``rtp.cli`` are the edge that people touch.

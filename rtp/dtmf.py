@@ -59,7 +59,7 @@ class TelephoneEvent(msgspec.Struct, frozen=True):
 
 
 class KeyPress(msgspec.Struct, frozen=True):
-    """A key was pressed, and is up again.
+    """A key was pressed, and is up again; or it is to be, then only the first three count.
 
     Attributes:
         key: one of `KEYS`.
@@ -70,9 +70,9 @@ class KeyPress(msgspec.Struct, frozen=True):
     """
 
     key: str
-    duration: float
-    volume: int
-    timestamp: int
+    duration: float = 0.1
+    volume: int = 10
+    timestamp: int = 0
     ended: bool = True
 
 

@@ -1,8 +1,11 @@
 """What events between media nodes mean: the number in `Event.cmd`, and the type of `Event.obj`.
 
-    RTP    an `RtpPacket`, as it came from the network or from an encoder
-    PCM    an `AudioFrame`
-    END    an `EndOfStream`: the source of the above is over; another may follow
+    RTP      an `RtpPacket`, as it came from the network or from an encoder
+    PCM      an `AudioFrame`
+    END      an `EndOfStream`: the source of the above is over; another may follow
+    DTMF     a `rtp.dtmf.KeyPress`: a key was pressed, or is to be
+    SILENCE  a `LevelChange`: the sound has become quiet
+    SPEECH   a `LevelChange`: the sound has become loud
 
 A node hands on END after everything else of that source, and ignores numbers that it does
 not know. Packets and frames are shared by all who get them: nobody changes one.
@@ -18,6 +21,9 @@ from numpy.typing import NDArray
 RTP: Final = 1
 PCM: Final = 2
 END: Final = 3
+DTMF: Final = 4
+SILENCE: Final = 5
+SPEECH: Final = 6
 
 FULL_SCALE: Final = 32768
 """Amplitude of 0 dBFS in 16-bit samples. A sine that reaches it has -3.01 dBFS RMS."""
@@ -43,6 +49,20 @@ class AudioFrame(msgspec.Struct, frozen=True):
     def duration(self) -> float:
         """Seconds."""
         return len(self.samples) / self.sample_rate
+
+
+class LevelChange(msgspec.Struct, frozen=True):
+    """Sound has become loud or quiet.
+
+    Attributes:
+        level: dBov, -127..0 (RFC 6464 §3), of the sound that made it so.
+        timestamp: since when, in samples on the clock of the frames.
+        sample_rate: Hz.
+    """
+
+    level: float
+    timestamp: int
+    sample_rate: int
 
 
 class EndReason(StrEnum):
