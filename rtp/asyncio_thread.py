@@ -62,6 +62,7 @@ class AsyncioThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._ended = trio.Event()
+        self._closed = trio.Event()
         self._open = False
         # Of the loop's thread:
         self._calls: set[_Call[Any]] = set()
@@ -73,7 +74,10 @@ class AsyncioThread:
             raise RuntimeError("an AsyncioThread is entered once; make a new one")
         self._token = trio.lowlevel.current_trio_token()
         self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._run, args=(self._loop,), name=self._name)
+        # A daemon, for the one case in which it cannot be joined; see `__aexit__`.
+        self._thread = threading.Thread(
+            target=self._run, args=(self._loop,), name=self._name, daemon=True
+        )
         self._thread.start()
         self._open = True
         await trio.lowlevel.cancel_shielded_checkpoint()
@@ -90,7 +94,14 @@ class AsyncioThread:
         self.loop.call_soon_threadsafe(self.loop.stop)  # `_run` goes on with the unwinding
         with trio.CancelScope(shield=True):
             await self._ended.wait()
-        self._thread.join()  # it has nothing left to do
+            # uvloop 0.23 waits for ever to close a loop in which a socket was left open, where
+            # warnings are errors: what its own warning raises breaks off the closing.
+            with trio.move_on_after(CLOSE_TIMEOUT):
+                await self._closed.wait()
+        if self._closed.is_set():
+            self._thread.join()  # it has nothing left to do
+        else:
+            logger.error("thread %s is left behind: something in it was not closed", self._name)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -185,10 +196,12 @@ class AsyncioThread:
             logger.exception("the asyncio thread did not end in order")
         finally:
             asyncio.set_event_loop(None)
-            loop.close()
             for call in list(self._calls):  # of tasks that would not be cancelled
                 self.ended(call)
             self.token.run_sync_soon(self._ended.set)
+            loop.close()
+            with suppress(trio.RunFinishedError):  # it took too long
+                self.token.run_sync_soon(self._closed.set)
 
     async def _unwind(self) -> None:
         for ending in list(self._endings):

@@ -1,7 +1,7 @@
 """Rooms, WHIP and WHEP over HTTP, with plain aiortc peers in a browser's place."""
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,23 +12,32 @@ import msgspec
 import numpy as np
 import pytest
 import trio
-from aiortc import MediaStreamTrack, RTCSessionDescription
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
 from aiortc.sdp import candidate_to_sdp
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from eventgraph import Graph
+from eventgraph import Address, Event, Graph, Node
 from rtp.asyncio_thread import AsyncioThread
 from rtp.errors import SdpError
+from rtp.media import RTP
 from rtp.network import RtpNetwork
 from rtp.payload_format import PCMU, PayloadFormat
+from rtp.rooms.host import Host
 from rtp.sdp import create_offer, parse_offer
 from rtp.server.calls import open_calls
 from rtp.server.config import Config, HttpConfig, RtpConfig, SessionsConfig, WebRtcConfig
 from rtp.server.http import serve_http
 from rtp.server.sessions import BusyError, Sessions
 from rtp.trickle import MAX_CANDIDATES, Candidate, has_ice, parse_fragment
+from rtp.voice import JOIN
 from tests.server.test_http import assert_problem, running
 from tests.webrtc.peers import RATE, Client, PictureTrack, ToneTrack, loudest, needs_address
 from tests.webrtc.waiting import open_files, until
@@ -77,6 +86,10 @@ async def edge_of(config: Config = CONFIG) -> AsyncIterator[Edge]:
         httpx.AsyncClient(base_url=url, trust_env=False) as client,
     ):
         yield Edge(graph, client, thread)
+
+
+class Fault(Node):
+    """Delivers what it should not."""
 
 
 class Caller(Client):
@@ -312,7 +325,7 @@ async def test_stream_is_published_once_and_watched_by_many() -> None:
         await until(lambda: len(late.pictures) > 20 and len(late.sound) > 60, 30)
         assert loudest(np.concatenate(late.sound[-50:]), RATE) == pytest.approx(440, abs=3)
         await early.close()
-        await until(lambda: len(edge.graph.snapshot().nodes) == 6)  # without hers
+        await until(lambda: len(edge.graph.snapshot().nodes) == 4)  # without hers
         assert (await edge.http.delete(source.location)).status_code == 200
         await edge.wait_until_empty()  # with those who watch
 
@@ -372,12 +385,231 @@ async def test_names_that_could_be_something_else_are_refused(name: str) -> None
         assert_problem(await edge.http.get(f"/rooms/{name}/events"), 400, "is no name for it")
 
 
-@pytest.mark.parametrize("name", ["", "%20", "a/b", "x" * 65, "a%0Ab", "%E2%80%AE"])
+@pytest.mark.parametrize("name", ["", "%20", "..", "a/b", "x" * 65, "a%0Ab", "%E2%80%AE"])
 async def test_party_names_that_cannot_be_shown_are_refused(name: str) -> None:
     async with edge_of() as edge:
         response = await edge.http.post(f"/rooms/lobby?name={name}", content="v=0", headers=SDP)
         assert_problem(response, 400, "is no name for a party")
         assert (await edge.http.get("/rooms")).json() == []
+
+
+# Directions and codecs
+
+
+def directed(offer: str, direction: str) -> str:
+    """The same offer with all of its media in one direction."""
+    return offer.replace("a=sendrecv", f"a={direction}")
+
+
+async def offer_of(caller: Caller, *tracks: MediaStreamTrack) -> str:
+    return await caller.thread.call(caller._offer, tracks, ())
+
+
+@needs_address
+@pytest.mark.parametrize(
+    ("path", "answered"),
+    [
+        ("/whip/show", ["a=recvonly", "a=recvonly"]),
+        ("/rooms/lobby", ["a=sendrecv", "a=recvonly"]),
+    ],
+)
+async def test_answer_is_in_no_other_direction_than_the_route_is_for(
+    path: str, answered: list[str]
+) -> None:
+    async with edge_of() as edge, caller_of(edge) as caller:
+        await caller.call(path, ToneTrack(440), PictureTrack())
+        lines = caller.response.text.splitlines()
+        directions = ("a=sendrecv", "a=recvonly", "a=sendonly", "a=inactive")
+        assert [line for line in lines if line in directions] == answered
+
+
+@needs_address
+async def test_watcher_is_answered_to_receive_and_publisher_must_send() -> None:
+    async with edge_of() as edge, caller_of(edge) as a, caller_of(edge) as b, caller_of(edge) as c:
+        await a.call("/whip/show", ToneTrack(440))
+        await b.call("/whep/show", ToneTrack(660))
+        assert "a=sendonly" in b.response.text
+        for direction in ("recvonly", "inactive"):
+            offer = directed(await offer_of(c, ToneTrack(440)), direction)
+            response = await edge.http.post("/whip/other", content=offer, headers=SDP)
+            assert_problem(response, 400, "offer a=sendonly")
+            await c.close()
+        await edge.http.delete(a.location)
+        await edge.wait_until_empty()
+
+
+async def offer_of_codec(caller: Caller, kind: str, name: str) -> str:
+    """An offer of one codec alone."""
+
+    async def make() -> str:
+        caller.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        caller.connection.on("track", caller._on_track)
+        track = ToneTrack(660) if kind == "audio" else PictureTrack()
+        transceiver = caller.connection.addTransceiver(track)
+        known = RTCRtpSender.getCapabilities(kind).codecs
+        transceiver.setCodecPreferences([codec for codec in known if codec.name == name])
+        await caller.connection.setLocalDescription()
+        return caller.connection.localDescription.sdp
+
+    return await caller.thread.call(make)
+
+
+@needs_address
+@pytest.mark.parametrize("codec", ["opus", "G722", "PCMU", "PCMA"])
+async def test_party_with_one_codec_alone_hears_the_room(codec: str) -> None:
+    async with edge_of() as edge, caller_of(edge) as a, caller_of(edge) as b:
+        await a.call("/rooms/lobby?name=Ann", ToneTrack(440))
+        offer = await offer_of_codec(b, "audio", codec)
+        b.response = await edge.http.post("/rooms/lobby?name=Ben", content=offer, headers=SDP)
+        assert b.response.status_code == 201, b.response.text
+        answer = RTCSessionDescription(b.response.text, "answer")
+        await b.thread.call(lambda: b.connection.setRemoteDescription(answer))
+        await until(lambda: len(b.sound) > 100, 30)
+        sound = np.concatenate(b.sound[-50:])
+        assert loudest(sound, len(sound)) == pytest.approx(440, abs=3)
+
+
+@needs_address
+async def test_watcher_without_the_codec_of_the_stream_is_told() -> None:
+    async with edge_of() as edge, caller_of(edge) as a, caller_of(edge) as b:
+        offer = await offer_of_codec(a, "video", "VP8")
+        a.response = await edge.http.post("/whip/show", content=offer, headers=SDP)
+        assert a.response.status_code == 201
+        offer = await offer_of_codec(b, "video", "H264")
+        response = await edge.http.post("/whep/show", content=offer, headers=SDP)
+        assert_problem(response, 400, "in the codec of who shows it")
+        await edge.http.delete(a.location)
+        await edge.wait_until_empty()
+
+
+# Hostile and unlucky
+
+
+@needs_address
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        (lambda offer: offer.replace("BUNDLE 0", "BUNDLE nobody 0"), "names 'nobody'"),
+        (lambda offer: offer + "a=rtcp-fb:* n\r\n" * 2000, "lines a=rtcp-fb"),
+        (lambda offer: offer + "a=rtpmap:1 a/1\r\n" * 2000, "lines a=rtpmap"),
+        (lambda offer: offer + "a=extmap:1 a\r\n" * 2000, "lines a=extmap"),
+        (lambda offer: offer + "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" * 99, "64 are"),
+        (lambda offer: offer + "a=candidate:1 1 udp 1 x.local 9 typ host\r\n" * 9, "mDNS"),
+        (lambda offer: offer + "a=" + "x" * 5000, "a line has 5002 characters"),
+        (lambda offer: offer + "a=mid:0\r\n", "two media sections have a=mid:0"),
+    ],
+)
+async def test_description_that_would_cost_too_much_is_refused_before_it_does(
+    change: Callable[[str], str], detail: str
+) -> None:
+    async with edge_of() as edge, caller_of(edge) as caller:
+        offer = change(await offer_of(caller, ToneTrack(440)))
+        for _ in range(3):
+            response = await edge.http.post("/whip/show", content=offer, headers=SDP)
+            assert_problem(response, 400, detail)
+        await edge.wait_until_empty()
+
+
+@needs_address
+async def test_candidates_that_trickle_in_are_counted() -> None:
+    async with edge_of() as edge, caller_of(edge) as caller:
+        await caller.call("/whip/show", ToneTrack(440))
+        headers = {**FRAGMENT, "if-match": caller.response.headers["etag"]}
+
+        async def patch(address: str, count: int) -> httpx.Response:
+            line = f"a=candidate:1 1 udp 1 {address} 9 typ host\r\n"
+            return await edge.http.patch(caller.location, content=line * count, headers=headers)
+
+        assert (await patch("127.0.0.1", 1)).status_code == 204  # taken, and not used
+        assert (await patch("192.0.2.1", 20)).status_code == 204
+        assert_problem(await patch("192.0.2.1", 60), 400, "too many candidates")
+
+
+async def test_head_of_events_ends_at_once() -> None:
+    async with edge_of() as edge:
+        with trio.fail_after(10):
+            for path in ("/rooms/lobby/events", "/graph/events"):
+                response = await edge.http.head(path)
+                assert response.status_code == 200
+                assert response.headers["content-type"].startswith("text/event-stream")
+
+
+async def test_client_that_goes_away_within_its_offer_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with edge_of() as edge:
+        url = edge.http.base_url
+        stream = await trio.open_tcp_stream(url.host, url.port or 0)
+        await stream.send_all(
+            f"POST /whip/show HTTP/1.1\r\nhost: {url.host}\r\ncontent-type: application/sdp\r\n"
+            "content-length: 100\r\n\r\nv=0".encode()
+        )
+        await trio.sleep(0.1)
+        await stream.aclose()
+        await trio.sleep(0.1)
+        assert (await edge.http.get("/rooms")).json() == []
+    assert not caplog.records
+
+
+@needs_address
+async def test_room_whose_mixer_crashes_sends_all_home_and_can_be_opened_again() -> None:
+    async with edge_of() as edge, caller_of(edge) as a, caller_of(edge) as b:
+        await a.call("/rooms/lobby?name=Ann", ToneTrack(440))
+        graph = edge.graph
+        fault = graph.add_node(Fault("test", "fault"))
+        graph.link_up(fault.address, Address("room/lobby", "mixer"))
+        fault.broadcast(Event(JOIN, "no voice"))
+        await edge.wait_for([])
+        await b.call("/rooms/lobby?name=Ben", ToneTrack(440))
+        await edge.wait_for(["Ben"])
+        await until(lambda: b.sound, 30)
+
+
+@needs_address
+async def test_party_whose_voice_crashes_leaves_and_the_others_stay() -> None:
+    async with edge_of() as edge, caller_of(edge) as a, caller_of(edge) as b:
+        await a.call("/rooms/lobby?name=Ann", ToneTrack(440))
+        await b.call("/rooms/lobby?name=Ben", ToneTrack(440))
+        fault = edge.graph.add_node(Fault("test", "fault"))
+        edge.graph.link_up(fault.address, Address("room/lobby/Ann", "voice"))
+        fault.broadcast(Event(RTP, "no packet"))
+        await edge.wait_for(["Ben"])
+
+
+async def test_guest_who_cannot_be_closed_is_nobody_elses_concern(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Stuck:
+        async def close(self) -> None:
+            raise OSError("close")
+
+        async def wait_left(self) -> None:
+            raise OSError("wait_left")
+
+    left = trio.Event()
+
+    async def leave() -> None:
+        left.set()
+
+    with pytest.raises(KeyError, match="of the body"):
+        async with Host() as host:
+            host.keep(Stuck(), leave)
+            await left.wait()
+            host.keep(Stuck(), leave)
+            raise KeyError("of the body")
+    assert "did not leave in order" in caplog.text
+    assert "could not be closed in order" in caplog.text
+
+
+async def test_listener_by_plain_rtp_that_sends_nothing_stays_no_longer_than_its_limit() -> None:
+    config = replace(CONFIG, rtp=RtpConfig(listen_limit=1.0))
+    async with edge_of(config) as edge:
+        offer = create_offer("127.0.0.1", 40000, {0: PCMU}, direction="recvonly")
+        response = await edge.http.post("/rooms/lobby?name=Ear", content=offer, headers=SDP)
+        assert response.status_code == 201
+        await edge.wait_for(["Ear"])
+        await edge.wait_for([])
+        await edge.wait_until_empty()
 
 
 # How many
