@@ -60,7 +60,7 @@ def page_of(farm: int = 0) -> Iterator[Page]:
             page.set_default_timeout(LIMIT)
             page.on("console", lambda message: said.append(message.text))
             page.on("pageerror", lambda error: said.append(str(error)))
-            page.goto(url)
+            page.goto(f"{url}/page/graph.html")
             page.wait_for_selector("g.node")
             yield page
         finally:
@@ -117,7 +117,7 @@ def test_page_asks_for_the_token_and_uses_it() -> None:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         try:
             page = browser.new_page()
-            page.goto(url)
+            page.goto(f"{url}/page/graph.html")
             for text in ("not-the-token-at-all", token):
                 expect(page.locator("#connection")).to_have_text("locked")
                 page.locator("#token-value").fill(text)

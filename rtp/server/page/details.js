@@ -1,6 +1,6 @@
 // One node: its numbers, its links with a button to take each down, and a form for a new one.
 
-import { element } from "./list.js";
+import { element } from "./element.js";
 import { count, drops, rate } from "./model.js";
 
 export class Details {

@@ -1,5 +1,6 @@
 // The graph in words: what a screen reader and a keyboard get. One tab stop; arrows move.
 
+import { element } from "./element.js";
 import { count, drops, rate } from "./model.js";
 
 export class List {
@@ -96,11 +97,4 @@ export class List {
     buttons[to].tabIndex = 0;
     buttons[to].focus();
   }
-}
-
-export function element(name, className = "", text = "") {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text) made.textContent = text;
-  return made;
 }

@@ -1,134 +1,209 @@
-// Snapshots come in, the views are told; what a person does goes out.
+// A person's way through the page: choose in the lobby, join, be on the stage, leave.
 
-import { crashView, Details } from "./details.js";
-import { element, List } from "./list.js";
-import { count, Model, rate } from "./model.js";
-import { Picture } from "./picture.js";
-import { ask, follow, reason } from "./stream.js";
+import { names } from "./announce.js";
+import { Call } from "./call.js";
+import { canCapture, Capture, INSECURE, isGranted } from "./capture.js";
+import { showControls } from "./controls.js";
+import { Devices } from "./devices.js";
+import { Meter } from "./meter.js";
+import { Own } from "./own.js";
+import { Presence } from "./presence.js";
+import { Sound } from "./sound.js";
+import { Stage } from "./stage.js";
+import { ask } from "./stream.js";
+import { TokenForm } from "./token.js";
+import { company, refusal, status } from "./words.js";
 
+const MISSING = 2000; // ms that the server's list may be without us
 const $ = (id) => document.getElementById(id);
-const model = new Model();
-let chosen = null;
+const devices = new Devices({ microphone: $("microphone"), camera: $("camera"), speaker: $("speaker"), speech: $("speech") }, choose);
+const capture = new Capture(lostDevice);
+const own = new Own($("mirror"), $("level"));
+const meter = new Meter((part) => own.level(capture.muted ? 0 : part));
+const scene = new Stage($("stage"), own, { list: $("tiles"), title: $("stage-title"), quality: $("quality"), announce: $("announce") });
+const token = new TokenForm($("token"));
+const sound = new Sound($("mix"), { refused: (refused) => { $("hear").hidden = !refused; }, failed: problem });
+const presence = new Presence({ changed: () => { tell(); draw(); }, locked: (unlock) => token.want(unlock), unlocked: () => token.hide() });
 
-const picture = new Picture($("canvas"), (id) => choose(id));
-const list = new List($("list"), $("filter"), (id) => choose(id, true));
-const details = new Details($("details"), { putUp, takeDown, close: () => {
-  const row = document.querySelector(`#list [aria-pressed="true"]`);
-  choose(null);
-  row?.focus();
-} });
+let stage = "lobby"; // then joining, joined, lost
+let room = new URLSearchParams(location.search).get("room") ?? "";
+let call = null;
+let listed = false; // whether the server's list has had us since we joined
+let missing = 0; // a timer, while it has not
+let asked = false; // whether a person has let the browser ask for devices
 
-function choose(id, focus = false) {
-  chosen = id;
+function show(next) {
+  stage = document.body.dataset.state = next;
+  const inRoom = next === "joined" || next === "lost" || (next === "joining" && !$("stage").hidden);
+  $("lobby").hidden = inRoom;
+  $("lost").hidden = next !== "lost";
+  showControls(next, capture, devices.choice, asked);
+  $("to-graph").target = inRoom ? "_blank" : ""; // the way to the graph must not end the call
+  own.show(capture);
+  tell();
   draw();
-  details.show(model, chosen, focus);
-  if (id) $("details").scrollIntoView({ block: "nearest" });
+}
+
+function tell() {
+  const [kind, words] = status(stage === "lobby" ? "" : stage === "joined" ? call?.state : stage === "lost" ? "lost" : "connecting", presence.server);
+  $("connection").dataset.state = kind;
+  if ($("connection").textContent !== words) $("connection").textContent = words;
 }
 
 function draw() {
-  if (!model.totals) return;
-  picture.show(model, chosen);
-  list.show(model, chosen);
-  details.show(model, chosen);
-  $("empty").hidden = model.nodes.size > 0;
-  const { totals } = model;
-  const lost = Object.values(totals.dropped).reduce((a, b) => a + b, 0);
-  const facts = [["nodes", count(totals.present)], ["links", count(model.links.size)], ["events", rate(totals.rate)],
-                 ["dropped", count(lost)], [totals.crashes === 1 ? "crash" : "crashes", count(totals.crashes)]];
-  facts.forEach(([name, value], i) => {
-    const pair = $("totals").children[i] ?? $("totals").appendChild(element("div"));
-    if (!pair.firstChild) pair.append(element("dt", "", name), element("dd"));
-    if (pair.firstChild.textContent !== name) pair.firstChild.textContent = name;
-    if (pair.lastChild.textContent !== value) pair.lastChild.textContent = value;
-    pair.dataset.bad = String((name === "dropped" || name.startsWith("crash")) && value !== "0");
-  });
+  if (stage === "joined" && call.state === "interrupted" && presence.server === "lost") return lose("The server is gone, or your network has changed. Rejoin when it is back.");
+  const others = presence.parties.filter((party) => party.id !== call?.party);
+  const who = presence.server === "live" ? company(names(others.map((party) => party.id)), others.length) : "";
+  if (stage === "lobby" && $("who").textContent !== who) $("who").textContent = who;
+  if (stage !== "joined") return;
+  const self = presence.parties.find((party) => party.id === call.party);
+  if (self) { listed = true; clearTimeout(missing); missing = 0; }
+  else if (listed) missing ||= setTimeout(lose, MISSING, "The server has ended your place in the room.");
+  scene.update(self, others);
 }
 
-// Crashes
+function problem(text) {
+  for (const place of document.querySelectorAll(".problem")) place.textContent = text;
+}
 
-let told = null; // time of the latest crash that was shown
+// Devices
 
-function showCrashes(crashes) {
-  model.setCrashes(crashes);
-  const latest = crashes.at(-1);
-  if (told !== null && latest && latest.time > told) say(`${latest.name} in ${latest.scope} crashed: ${latest.error}`);
-  told = latest?.time ?? 0;
-  $("crashes").hidden = !crashes.length;
-  const open = new Set([...document.querySelectorAll("#crash-list details[open]")].map((d) => d.dataset.time));
-  $("crash-list").replaceChildren(...[...crashes].reverse().map((crash) => {
-    const view = crashView(crash, open.has(String(crash.time)));
-    view.dataset.time = crash.time;
-    return view;
+async function prepare() {
+  asked = true;
+  const failed = await capture.open(devices.choice);
+  await devices.refresh();
+  for (const name of Object.keys(failed)) devices.without(name);
+  problem([...new Set(Object.values(failed))].join(" "));
+  meter.listen(capture.microphone);
+}
+
+async function choose(name) {
+  if (name === "speaker") return sound.through(devices.choice.speaker);
+  if (!asked && !(await isGranted(name === "camera" ? "camera" : "microphone"))) return show(stage);
+  await prepare();
+  if (stage === "joined" && !(await call.send(capture))) await join(); // what was not offered before is offered anew
+  else show(stage);
+}
+
+function lostDevice(name) {
+  devices.without(name);
+  problem(`The ${name} is gone. Choose another one, or go on without.`);
+  if (stage === "joined" && !$("settings").open) openSettings();
+  meter.listen(capture.microphone);
+  call?.send(capture);
+  show(stage);
+}
+
+// In and out
+
+async function join() {
+  const before = call;
+  show("joining");
+  stop();
+  await before?.close(); // first, so that the name is free again
+  await prepare();
+  if (stage !== "joining") return; // left meanwhile
+  const name = $("name").value.trim();
+  devices.remember({ name });
+  const mine = (call = new Call(room, name, capture, {
+    tell: (state, why) => { if (call === mine) state === "lost" ? lose(why) : show(stage); },
+    hear: (stream) => { sound.through(devices.choice.speaker); sound.hear(stream); },
   }));
-}
-
-// Links
-
-const end = (id) => { const [scope, name] = JSON.parse(id); return { scope, name }; };
-const named = (id) => end(id).name;
-
-async function putUp(from, to) {
-  const body = JSON.stringify({ sender: end(from), receiver: end(to) });
-  await change(`Link from ${named(from)} to ${named(to)} is up.`,
-               () => ask("/links", { method: "POST", body, headers: { "content-type": "application/json" } }));
-}
-
-async function takeDown({ from, to }) {
-  const [a, b] = [end(from), end(to)];
-  const query = new URLSearchParams({ sender_scope: a.scope, sender_name: a.name, receiver_scope: b.scope, receiver_name: b.name });
-  await change(`Link from ${a.name} to ${b.name} is down.`, () => ask(`/links?${query}`, { method: "DELETE" }), () => putUp(from, to));
-}
-
-async function change(done, request, undo = null) {
   try {
-    const response = await request();
-    if (response.ok) say(done, undo);
-    else say(await reason(response), null, true);
+    await mine.open();
+    await mine.send(capture); // if that has changed meanwhile
   } catch (error) {
-    say(`The server cannot be reached: ${error.message}`, null, true);
+    if (call === mine) refuse(error);
+    return;
   }
+  listed = false;
+  scene.begin(room, mine.party ?? name, mine.connection.peer);
+  show("joined");
 }
 
-let hiding = 0;
-
-function say(text, undo = null, bad = false) {
-  const toast = $("toast");
-  toast.replaceChildren(element("span", "", text));
-  toast.dataset.bad = String(bad);
-  if (undo) {
-    const button = element("button", "", "Undo");
-    button.addEventListener("click", undo);
-    toast.append(button);
-  }
-  clearTimeout(hiding);
-  hiding = setTimeout(() => toast.replaceChildren(), 8000);
+function refuse(error) {
+  if (error.status === 401) presence.follow(room); // asks for the token
+  if ($("stage").hidden) {
+    call = null;
+    problem(refusal(error));
+    show("lobby");
+  } else lose(refusal(error));
 }
 
-// The rest of the page
+function lose(why) {
+  stop();
+  $("settings").close();
+  $("lost-why").textContent = why;
+  show("lost");
+  $("rejoin").focus();
+}
 
-$("smaller").addEventListener("click", () => picture.zoom(1 / 1.3));
-$("larger").addEventListener("click", () => picture.zoom(1.3));
-$("fit").addEventListener("click", () => picture.zoom(0));
-document.addEventListener("keydown", (event) => {
-  if (event.key === "/" && !event.target.closest("input, select")) { event.preventDefault(); $("filter").focus(); }
+function leave() {
+  stop();
+  call = null;
+  capture.muted = false;
+  scene.end();
+  sound.stop();
+  problem("");
+  show("lobby");
+  $("join").focus();
+}
+
+function stop() {
+  clearTimeout(missing);
+  missing = 0;
+  scene.pause();
+  call?.close();
+}
+
+// What a person does
+
+function openSettings() {
+  $("settings").querySelector(".place").append($("devices"));
+  $("settings").showModal();
+}
+
+async function switchCamera() {
+  if (capture.camera) devices.without("camera");
+  else devices.again("camera");
+  await choose("camera");
+  if (document.querySelector(".problem").textContent && !$("settings").open) openSettings();
+}
+
+$("lobby").addEventListener("submit", (event) => { event.preventDefault(); if (stage === "lobby") join(); });
+$("preview").addEventListener("click", async () => { await prepare(); show(stage); });
+$("name").addEventListener("input", () => own.tile.rename($("name").value.trim()));
+$("room").addEventListener("change", () => {
+  if (!$("room").validity.valid) return;
+  room = $("room").value;
+  history.replaceState(null, "", `?room=${room}`);
+  presence.follow(room);
+});
+$("mute").addEventListener("click", () => {
+  if (!capture.microphone) return openSettings();
+  capture.muted = !capture.muted;
+  show(stage);
+});
+$("camera-switch").addEventListener("click", switchCamera);
+$("change").addEventListener("click", openSettings);
+$("settings").addEventListener("close", () => { $("devices-home").append($("devices")); problem(""); });
+$("hear").addEventListener("click", () => sound.again());
+$("rejoin").addEventListener("click", join);
+for (const id of ["leave", "give-up"]) $(id).addEventListener("click", leave);
+addEventListener("pagehide", () => { if (call) stop(); });
+addEventListener("pageshow", (event) => { if (event.persisted && call) lose("You were away from the page."); });
+$("room").addEventListener("focus", async () => {
+  const response = await ask("/rooms").catch(() => null);
+  if (response?.ok) $("rooms").replaceChildren(...(await response.json()).map((one) => new Option(one.room, one.room)));
 });
 
-let unlock = null;
-$("token").addEventListener("submit", (event) => {
-  event.preventDefault();
-  unlock?.($("token-value").value);
-  $("token-value").value = "";
-});
-
-follow("/graph/events", (name, id, data) => {
-  if (name === "crashes") showCrashes(data);
-  if (name === "graph") { model.setGraph(data, id); draw(); }
-}, (state, detail) => {
-  const words = { live: "live", lost: "connection lost, trying again", locked: "locked" };
-  $("connection").dataset.state = state;
-  $("connection").textContent = words[state];
-  $("connection").title = typeof detail === "string" ? detail : "";
-  document.body.classList.toggle("stale", state !== "live");
-  $("token").hidden = state !== "locked";
-  if (state === "locked") { unlock = detail; $("token-value").focus(); }
-});
+if (!/^[\w.-]{1,64}$/.test(room)) room = "lobby";
+$("room").value = room;
+$("name").value = devices.name;
+own.tile.rename(devices.name);
+await devices.refresh();
+if ((await isGranted("microphone")) && (await isGranted("camera"))) await prepare();
+if (!canCapture) problem(INSECURE);
+show("lobby");
+presence.follow(room);
+if (!$("name").value) $("name").focus();

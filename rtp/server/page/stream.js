@@ -23,11 +23,11 @@ export async function reason(response) {
   }
 }
 
-/** Calls on(name, id, data) for each event, and state(name, why) as the connection changes; for ever. */
-export async function follow(path, on, state) {
-  for (;;) {
+/** Calls on(name, id, data) for each event, and state(name, why) as the connection changes; until the signal, if any. */
+export async function follow(path, on, state, signal = undefined) {
+  while (!signal?.aborted) {
     try {
-      const response = await ask(path, { headers: { accept: "text/event-stream" } });
+      const response = await ask(path, { headers: { accept: "text/event-stream" }, signal });
       if (response.status === 401) {
         await new Promise((proceed) => state("locked", unlockWith(proceed)));
         continue;
@@ -37,6 +37,7 @@ export async function follow(path, on, state) {
       await read(response.body.getReader(), on);
       state("lost", "the server has ended");
     } catch (error) {
+      if (signal?.aborted) return;
       state("lost", error.message);
     }
     await new Promise((proceed) => setTimeout(proceed, RETRY));
