@@ -16,9 +16,9 @@ From the top down, each layer needing only those below it::
     jitter  playout  timeline  transit when which packet is due
     shared_encoding  frame_encoder     encoders, and who shares them
     codec_pool  codecs  packetizer     sound to packets and back
-    video_codecs  video_packetizer     pictures to packets
-    reordering  video_assembler        and packets to pictures
-    h264  vp8  video_fragment          what of a picture is in a packet
+    recording                          sound and pictures to a file
+    video                              pictures to packets and back
+    reorder                            packets in order, for who can wait a little
     media_file  resampling             sound from files, at any rate
     dtmf_insertion  dtmf               keys of a telephone
     media  wav  g711  loudness         sound

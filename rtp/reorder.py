@@ -48,7 +48,7 @@ class ReorderBuffer:
         """Take a packet.
 
         Args:
-            now: time of arrival (seconds).
+            now: time of arrival (seconds, on the clock by which packets are to be waited for).
         Returns:
             (arrival, packet) of those whose turn it is, in sequence; a step of more than one
             between their sequence numbers is loss.

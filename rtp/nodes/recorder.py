@@ -13,13 +13,14 @@ from eventgraph import Event, Node, NodeDelegate
 
 from ..codec_pool import codec_pool
 from ..media import END, PCM, RTP, AudioFrame, EndOfStream
-from ..media_writer import MediaWriter, container_of
 from ..packet import RtpPacket
 from ..payload_format import PayloadFormat
-from ..recorded import EncodedPicture, OpusSound, PcmSound, RawPicture, Recorded, Unit
-from ..recorded_tracks import PictureTrack, SoundTrack
-from ..recorder_inputs import PictureInput, SoundInput
-from ..recording_clock import RecordingClock
+from ..recording.clock import RecordingClock
+from ..recording.container import container_of
+from ..recording.inputs import PictureInput, SoundInput
+from ..recording.recorded import EncodedPicture, OpusSound, PcmSound, RawPicture, Recorded, Unit
+from ..recording.tracks import PictureTrack, SoundTrack
+from ..recording.writer import MediaWriter
 from ..webrtc.events import KEYFRAME_REQUEST, VIDEO
 from ..webrtc.formats import GRAPH_FORMATS
 
@@ -115,7 +116,10 @@ class Recorder(Node):
         self._drops: Counter[str] = Counter()
         clock = RecordingClock()
         self._sound = SoundInput(clock) if sound else None
-        self._picture = PictureInput(clock, encoding) if picture and encoding else None
+        self._picture: PictureInput | None = None
+        if picture and encoding is not None:
+            kept = {n: encoding for n, f in formats.items() if f.name.upper() == encoding}
+            self._picture = PictureInput(clock, kept)
         self._sound_track = SoundTrack(sound_bit_rate)
         self._picture_track = PictureTrack(encoding or "VP8", picture_bit_rate)
         self._writer: MediaWriter | None = None

@@ -1,6 +1,5 @@
 """VideoDecoder: RTP of video becomes images, in a worker thread."""
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -14,21 +13,16 @@ from ..codecs import UndecodableError
 from ..media import END, RTP
 from ..packet import RtpPacket
 from ..payload_format import PayloadFormat
-from ..reordering import Ordered, ReorderBuffer
 from ..seqnum import TIMESTAMP_MODULUS, Unwrapper
-from ..video_assembler import EncodedFrame, VideoAssembler
-from ..video_codecs import CLOCK_RATE, CODECS, VideoFrameDecoder
+from ..video.codecs import CLOCK_RATE, CODECS, VideoFrameDecoder
+from ..video.frames import EncodedFrame, FrameAssembler
 from ..webrtc.events import KEYFRAME_REQUEST, VIDEO
 from ..webrtc.formats import GRAPH_FORMATS
 
 MAX_PIXELS: Final = 4096 * 2304
 """Of an image: 4K. One image of it takes 14 MB."""
-REORDERED_PACKETS: Final = 128
-"""Packets that may wait for one that is late."""
-REQUEST_INTERVAL: Final = 0.5
-"""Seconds between requests for a key frame: a key frame is large, and takes a while to come."""
 
-_BETWEEN_SOURCES = 1 / 30  # seconds from the last image of a source to the first of the next
+_FRAME_TICKS: Final = CLOCK_RATE // 30  # from the last image of a source to the first of the next
 
 
 class VideoDecoder(Node):
@@ -45,10 +39,9 @@ class VideoDecoder(Node):
     If the threads are busy the channel fills, and refusals are counted on the link.
 
     Attributes:
-        drops: packets that were not used, by reason: "unknown payload type", "malformed",
-            "empty" (padding), "late" (or doubled).
-        frames_dropped: frames that were not decoded, by reason: "incomplete", "too large",
-            "waiting for key frame", "undecodable".
+        drops: packets that were not used, by reason; as of `FrameAssembler`.
+        frames_dropped: frames that were not decoded, by reason; as of `FrameAssembler`, and
+            "undecodable".
         keyframe_requests: how often a key frame was asked for.
     """
 
@@ -77,23 +70,19 @@ class VideoDecoder(Node):
                 f"give 0..10, and at least 1 and less than 2**31"
             )
         super().__init__(scope, name)
-        self.drops: Counter[str] = Counter()
+        encodings = {n: name for n, f in formats.items() if (name := f.name.upper()) in CODECS}
+        self._assembler = FrameAssembler(encodings, max_wait=max_delay)
+        self.drops = self._assembler.drops
+        self.frames_dropped = self._assembler.frames_dropped
         self.keyframe_requests = 0
-        self._formats = {n: f for n, f in formats.items() if f.name.upper() in CODECS}
         self._max_pixels = max_pixels
-        self._buffer = ReorderBuffer(
-            capacity=REORDERED_PACKETS, max_delay=round(max_delay * CLOCK_RATE)
-        )
-        self._assembler = VideoAssembler()
-        self.frames_dropped = self._assembler.drops
-        self._ssrc: int | None = None
-        self._payload_type: int | None = None
+        self._of_packets = Unwrapper(modulus=TIMESTAMP_MODULUS)  # and of strays
+        self._of_frames = Unwrapper(modulus=TIMESTAMP_MODULUS)
         self._decoder: VideoFrameDecoder | None = None
-        self._unwrapper = Unwrapper(modulus=TIMESTAMP_MODULUS)
-        self._waiting = True  # for a key frame
-        self._offset: int | None = None  # from timestamps to pts; None until a source's first
+        self._encoding: str | None = None  # of the decoder
+        self._ssrc: int | None = None
+        self._offset = 0  # from timestamps to pts
         self._end = 0  # pts of the next source's first image
-        self._asked_at = -REQUEST_INTERVAL
 
     def on_enter(self, delegate: NodeDelegate) -> None:
         self._delegate = delegate
@@ -102,103 +91,63 @@ class VideoDecoder(Node):
         if event.cmd == RTP:
             await self._take(event.obj)
         elif event.cmd == END:
-            await self._end_source()
+            await self._decode(self._assembler.flush())
+            await self._close_decoder()
+            self._ssrc = None
             self._delegate.broadcast(event)
 
     async def _take(self, packet: RtpPacket) -> None:
-        if packet.payload_type not in self._formats:
-            self.drops["unknown payload type"] += 1
-            return
-        if packet.ssrc != self._ssrc:
-            await self._end_source()
-            self._ssrc = packet.ssrc
-        late = self._buffer.late
-        for ordered in self._buffer.put(packet):
-            await self._join(ordered)
-        if self._buffer.late != late:
-            self.drops["late"] += self._buffer.late - late
-        if self._assembler.needs_key:
-            self._ask()
-
-    async def _join(self, ordered: Ordered) -> None:
-        packet = ordered.packet
-        payload = packet.payload
-        fragment = None
-        follows_gap = ordered.follows_gap
-        if packet.payload_type != self._payload_type:
-            await self._end_format()
-            self._payload_type = packet.payload_type
-            follows_gap = True
-        if payload:
-            try:
-                fragment = CODECS[self._formats[packet.payload_type].name.upper()].parse(payload)
-            except ValueError:
-                self.drops["malformed"] += 1
-        elif not follows_gap:
-            self.drops["empty"] += 1
-            return
-        await self._decode(
-            self._assembler.put(
-                fragment, packet.timestamp, marker=packet.marker, follows_gap=follows_gap
-            )
-        )
-
-    async def _decode(self, frames: list[EncodedFrame]) -> None:
-        for frame in frames:
-            ticks = self._unwrapper.unwrap(frame.timestamp)
-            if frame.is_key:
-                self._waiting = False
-            elif self._waiting or frame.follows_loss:
-                self._waiting = True
-                self.frames_dropped["waiting for key frame"] += 1
-                self._ask()
-                continue
-            assert self._payload_type is not None
-            wanted = self._formats[self._payload_type]
-            if self._decoder is None:
-                self._decoder = VideoFrameDecoder(
-                    CODECS[wanted.name.upper()], max_pixels=self._max_pixels
-                )
-            if self._offset is None:
-                self._offset = self._end - ticks
-            pts = ticks + self._offset
-            try:
-                images = await trio.to_thread.run_sync(
-                    self._decoder.decode, frame, pts, wanted.clock_rate, limiter=codec_pool()
-                )
-            except UndecodableError:
-                self.frames_dropped["undecodable"] += 1
-                self._waiting = True
-                self._ask()
-                continue
-            self._end = max(self._end, pts + round(_BETWEEN_SOURCES * wanted.clock_rate))
-            self._broadcast(images)
-
-    def _broadcast(self, images: list[av.VideoFrame]) -> None:
-        for image in images:
-            self._delegate.broadcast(Event(VIDEO, image))
-
-    def _ask(self) -> None:
-        now = trio.current_time()
-        if now - self._asked_at >= REQUEST_INTERVAL:
-            self._asked_at = now
+        # Waiting goes by timestamps: a burst, or threads that were busy, make no packet late.
+        media_time = self._of_packets.unwrap(packet.timestamp) / CLOCK_RATE
+        await self._decode(self._assembler.put(packet, media_time))
+        if self._assembler.wants_key_frame(trio.current_time()):
             self.keyframe_requests += 1
             self._delegate.broadcast(Event(KEYFRAME_REQUEST))
 
-    async def _end_source(self) -> None:
-        """Decode what is whole of the source, and be ready for another."""
-        for ordered in self._buffer.flush():
-            await self._join(ordered)
-        await self._end_format()
-        self._buffer.clear()
-        self._unwrapper = Unwrapper(modulus=TIMESTAMP_MODULUS)
-        self._ssrc = self._payload_type = self._offset = None
+    async def _decode(self, frames: list[EncodedFrame]) -> None:
+        damaged = False
+        for frame in frames:
+            if damaged and not frame.key:
+                self.frames_dropped["before key frame"] += 1
+                continue
+            pts = await self._place(frame)
+            decoder = self._decoder
+            if decoder is None:
+                codec = CODECS[frame.encoding]
+                decoder = self._decoder = VideoFrameDecoder(codec, max_pixels=self._max_pixels)
+            try:
+                images = await trio.to_thread.run_sync(
+                    decoder.decode, frame.data, pts, limiter=codec_pool()
+                )
+            except UndecodableError:
+                self.frames_dropped["undecodable"] += 1
+                damaged = True
+                continue
+            damaged = False
+            self._end = max(self._end, pts + _FRAME_TICKS)
+            self._broadcast(images)
+        if damaged:
+            self._assembler.require_key_frame()
 
-    async def _end_format(self) -> None:
-        await self._decode(self._assembler.flush())
+    async def _place(self, frame: EncodedFrame) -> int:
+        """The pts of a frame; if it is of another source, the one before has ended."""
+        if (frame.ssrc, frame.encoding) != (self._ssrc, self._encoding):
+            await self._close_decoder()
+        ticks = self._of_frames.unwrap(frame.timestamp)
+        if frame.ssrc != self._ssrc:
+            self._offset = self._end - ticks
+        self._ssrc = frame.ssrc
+        self._encoding = frame.encoding
+        return ticks + self._offset
+
+    async def _close_decoder(self) -> None:
+        """Give out the images that the decoder has held back."""
         if self._decoder is not None:
             self._broadcast(
                 await trio.to_thread.run_sync(self._decoder.flush, limiter=codec_pool())
             )
         self._decoder = None
-        self._waiting = True
+
+    def _broadcast(self, images: list[av.VideoFrame]) -> None:
+        for image in images:
+            self._delegate.broadcast(Event(VIDEO, image))

@@ -12,14 +12,14 @@ from ..codec_pool import codec_pool
 from ..media import END, RTP
 from ..packet import HEADER_LENGTH
 from ..payload_format import PayloadFormat
-from ..video_codecs import (
+from ..video.codecs import (
     CLOCK_RATE,
     MIN_SIDE,
     UnencodableError,
     VideoFrameEncoder,
     find_codec,
 )
-from ..video_packetizer import VideoPacketizer
+from ..video.packetizer import VideoPacketizer
 from ..webrtc.events import KEYFRAME_REQUEST, VIDEO
 
 MIN_MTU: Final = 64

@@ -1,7 +1,6 @@
 """MediaWriter: a file of Ogg, WebM or MP4 that plays at every moment, also after a kill -9.
 
-Written in pieces that stand for themselves: pages of Ogg, clusters of WebM (Matroska), fragments
-of MP4 (ISO/IEC 14496-12 §8.8), each handed to the kernel when it is complete.
+It is written in pieces, each handed to the kernel when it is complete (`Container`).
 
 Sound is Opus in all of them, in MP4 too: FFmpeg, GStreamer and browsers play it there, and what
 peers send needs no transcoding.
@@ -9,22 +8,18 @@ peers send needs no transcoding.
 Everything here blocks: it belongs into a worker thread, one call at a time.
 """
 
-import os
 from collections import Counter, deque
 from fractions import Fraction
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 import av
-import msgspec
 
-from .errors import RtpError
+from .container import Container
+from .file import RecordingFile, UnwritableError
 from .opus_packet import OPUS_RATE
 from .recorded import PICTURE_RATE, Unit
 
-PIECE: Final = 0.4
-"""Seconds of a page, cluster or fragment."""
 FROZEN: Final = 0.6
 """Seconds without another picture after which the last is written, where durations are needed."""
 LASTS: Final = 27000
@@ -36,58 +31,8 @@ MAX_WAITING: Final = 64_000_000
 OPUS_DELAY: Final = 312
 """Samples at 48 kHz by which libopus lags; the head of the file says so (RFC 7845 §4.2)."""
 
-
-class Container(msgspec.Struct, frozen=True):
-    """A kind of file.
-
-    Attributes:
-        name: FFmpeg's.
-        picture_encoding: "VP8" or "H264"; None: it has only sound.
-        options: of FFmpeg's muxer.
-        needs_durations: whether a picture must say how long it lasts.
-    """
-
-    name: str
-    picture_encoding: str | None
-    options: dict[str, str]
-    needs_durations: bool = False
-
-
-_PIECE_US = str(round(PIECE * 1e6))
-_WEBM = Container("webm", "VP8", {"cluster_time_limit": str(round(PIECE * 1e3))})
-_OGG = Container("ogg", None, {"page_duration": _PIECE_US})
-# The head of an MP4 is written with the first fragment: only then it can say when streams begin.
-_MP4 = Container(
-    "mp4",
-    "H264",
-    {"movflags": "frag_keyframe+delay_moov+default_base_moof", "frag_duration": _PIECE_US},
-    needs_durations=True,
-)
-CONTAINERS: Final = MappingProxyType({".ogg": _OGG, ".opus": _OGG, ".webm": _WEBM, ".mp4": _MP4})
-"""By the suffix of the file."""
 _COMMON = {"max_interleave_delta": "1", "flush_packets": "1"}  # we put units in order ourselves
 _CODECS = {"VP8": "vp8", "H264": "h264"}
-
-
-class UnwritableError(RtpError):
-    """A recording cannot be written; the message has the path and what the system says."""
-
-
-def container_of(path: Path) -> Container:
-    """The kind of file that a path asks for.
-
-    Raises:
-        ValueError: there is none of that suffix.
-    """
-    suffix = path.suffix.lower()
-    if suffix == ".wav":
-        raise ValueError(f"{path} is a WAV file: use WavRecorder, or one of {[*CONTAINERS]}")
-    try:
-        return CONTAINERS[suffix]
-    except KeyError:
-        raise ValueError(
-            f"suffix of {str(path)!r} is {suffix!r}: choose one of {[*CONTAINERS]}"
-        ) from None
 
 
 class MediaWriter:
@@ -116,7 +61,7 @@ class MediaWriter:
         self.seconds = {"sound": 0.0, "picture": 0.0}
         self.drops: Counter[str] = Counter()
         self.begun = False
-        self._sink = _Sink(path)
+        self._sink = RecordingFile(path)
         self._muxer = av.open(
             self._sink,
             "w",
@@ -265,49 +210,3 @@ class MediaWriter:
                 raise UnwritableError(f"{self._sink.path} cannot be finished: {error}") from error
         if not failed:
             self._sink.check()
-
-
-class _Sink:
-    """The file, as FFmpeg writes it. What fails is kept, for FFmpeg tells little of it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.error: OSError | None = None
-        try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise UnwritableError(f"{path} cannot be written: {error.strerror}") from error
-        self.closed = False
-
-    def check(self) -> None:
-        """Raise what a write has met."""
-        if self.error is not None:
-            raise UnwritableError(
-                f"{self.path} cannot be written: {self.error.strerror}"
-            ) from self.error
-
-    def write(self, data: bytes) -> int:
-        rest = memoryview(data)
-        try:
-            while rest and self.error is None:
-                rest = rest[os.write(self._fd, rest) :]
-        except OSError as error:
-            self.error = error
-        return len(data)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return os.lseek(self._fd, offset, whence)
-
-    def tell(self) -> int:
-        return os.lseek(self._fd, 0, os.SEEK_CUR)
-
-    def seekable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            os.close(self._fd)

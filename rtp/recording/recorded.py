@@ -5,7 +5,7 @@ from typing import Final
 import av
 import msgspec
 
-from .media import Samples
+from ..media import Samples
 
 PICTURE_RATE: Final = 90000
 """Ticks a second of the places of pictures."""

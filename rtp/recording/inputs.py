@@ -5,20 +5,21 @@ over when the first has been silent for `TAKE_OVER_AFTER` seconds, or is over.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from math import inf, isfinite
 from typing import Final
 
 import av
 import numpy as np
 
-from .media import AudioFrame
+from ..media import AudioFrame
+from ..packet import RtpPacket
+from ..reorder import ReorderBuffer
+from ..seqnum import TIMESTAMP_MODULUS, Unwrapper
+from ..video.frames import EncodedFrame, FrameAssembler
+from .clock import RecordingClock
 from .opus_packet import OPUS_RATE, opus_samples
-from .packet import RtpPacket
 from .recorded import PICTURE_RATE, EncodedPicture, OpusSound, PcmSound, RawPicture
-from .recording_clock import RecordingClock
-from .reorder import ReorderBuffer
-from .seqnum import TIMESTAMP_MODULUS, Unwrapper
-from .video_frames import EncodedFrame, FrameAssembler
 
 TAKE_OVER_AFTER: Final = 0.2
 """Seconds; a source that is heard meanwhile keeps its place, so that stragglers change nothing."""
@@ -172,21 +173,21 @@ class PictureInput:
         drops: by reason: those of `FrameAssembler`, "another source", "wrong format".
     """
 
-    def __init__(self, clock: RecordingClock, encoding: str) -> None:
+    def __init__(self, clock: RecordingClock, encodings: Mapping[int, str]) -> None:
         """
         Args:
-            encoding: "VP8" or "H264".
+            encodings: "VP8" or "H264", by payload type.
         """
         self._own_drops: Counter[str] = Counter()
         self._clock = clock
         self._turn = _Turn()
-        self._assembler = FrameAssembler(encoding)
+        self._assembler = FrameAssembler(encodings)
         self._unwrapper = Unwrapper(modulus=TIMESTAMP_MODULUS)
 
     @property
     def drops(self) -> Counter[str]:
         """See the class."""
-        return self._own_drops + self._assembler.drops
+        return self._own_drops + self._assembler.drops + self._assembler.frames_dropped
 
     def put_packet(self, packet: RtpPacket, now: float) -> list[EncodedPicture]:
         """A packet of an encoded frame; the frames that are whole now."""

@@ -10,10 +10,10 @@ from typing import Final
 import av
 import numpy as np
 
+from ..resampling import Resampler
+from ..sample_queue import SampleQueue
 from .opus_packet import OPUS_RATE, SILENCE, SILENCE_SAMPLES
 from .recorded import PICTURE_RATE, EncodedPicture, OpusSound, PcmSound, RawPicture, Unit
-from .resampling import Resampler
-from .sample_queue import SampleQueue
 
 FRAME_SAMPLES: Final = SILENCE_SAMPLES
 """Samples in the packets that are encoded here: 20 ms."""

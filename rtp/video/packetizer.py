@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 
-from .packet import RtpPacket, build_packet, parse_packet
+from ..packet import RtpPacket, build_packet, parse_packet
 
 _MASK_16 = 0xFFFF
 _MASK_32 = 0xFFFFFFFF

@@ -18,13 +18,11 @@ import av
 import msgspec
 from av.video.frame import PictureType
 
-from .codecs import UndecodableError
-from .errors import RtpError
-from .h264 import parse_h264, split_h264
-from .payload_format import PayloadFormat
-from .video_assembler import EncodedFrame
-from .video_fragment import Fragment
-from .vp8 import parse_vp8, split_vp8
+from ..codecs import UndecodableError
+from ..errors import RtpError
+from ..payload_format import PayloadFormat
+from .h264 import split_h264
+from .vp8 import split_vp8
 
 CLOCK_RATE: Final = 90000
 """Hz of the RTP clock of video (RFC 3551 §5)."""
@@ -43,11 +41,9 @@ class VideoCodec(msgspec.Struct, frozen=True):
     """What there is for an encoding.
 
     Attributes:
-        parse: a payload as a fragment of a frame; raises ValueError.
         split: an encoded frame as payloads of at most so many octets.
     """
 
-    parse: Callable[[bytes], Fragment]
     split: Callable[[bytes, int], list[bytes]]
     decoder: str
     encoder: str
@@ -56,7 +52,6 @@ class VideoCodec(msgspec.Struct, frozen=True):
 
 CODECS: Final = {
     "VP8": VideoCodec(
-        parse_vp8,
         split_vp8,
         "vp8",
         "libvpx",
@@ -70,7 +65,6 @@ CODECS: Final = {
         },
     ),
     "H264": VideoCodec(
-        parse_h264,
         split_h264,
         "h264",
         "libx264",
@@ -107,24 +101,24 @@ class VideoFrameDecoder:
         context.options = {"max_pixels": str(max_pixels)}
         self._context = context
 
-    def decode(self, encoded: EncodedFrame, pts: int, clock_rate: int) -> list[av.VideoFrame]:
+    def decode(self, encoded: bytes, pts: int) -> list[av.VideoFrame]:
         """The images that are ready with this frame: one, if none is held back for its turn.
 
         Args:
+            encoded: a whole frame; H.264 with start codes.
             pts: presentation time, in clock ticks that never roll over.
-            clock_rate: Hz.
         Raises:
             UndecodableError: the frame is damaged, or too large.
         """
-        packet = av.Packet(encoded.data)
+        packet = av.Packet(encoded)
         packet.pts = pts
-        packet.time_base = Fraction(1, clock_rate)
+        packet.time_base = TIME_BASE
         try:
             images = self._context.decode(packet)
         except (av.FFmpegError, MemoryError, ValueError) as error:
-            raise UndecodableError(f"a frame of {len(encoded.data)} octets: {error}") from error
+            raise UndecodableError(f"a frame of {len(encoded)} octets: {error}") from error
         if any(image.is_corrupt for image in images):
-            raise UndecodableError(f"a frame of {len(encoded.data)} octets gave a damaged image")
+            raise UndecodableError(f"a frame of {len(encoded)} octets gave a damaged image")
         return images
 
     def flush(self) -> list[av.VideoFrame]:

@@ -18,7 +18,7 @@ ways that sound and pictures go before they are sent; within the graph they do n
 
 from typing import Final
 
-from .transit import TransitWindow
+from ..transit import TransitWindow
 
 STEP: Final = 0.1
 """Seconds by which a packet may be slower than the fastest and count as normal."""
