@@ -135,7 +135,8 @@ class Member(Vertex):
     async def wait_entered(self) -> None:
         """Return when on_enter has returned, or the node is gone."""
         if self.state is NodeState.ENTERING:
-            self._entry = self._entry or trio.Event()
+            if self._entry is None:
+                self._entry = trio.Event()
             await self._entry.wait()
 
     async def wait_left(self) -> None:
@@ -143,5 +144,6 @@ class Member(Vertex):
         if self.gone:
             await trio.lowlevel.checkpoint()
             return
-        self._departure = self._departure or trio.Event()
+        if self._departure is None:
+            self._departure = trio.Event()
         await self._departure.wait()

@@ -11,6 +11,7 @@ Not `aiortc.codecs`: those are fixed to stereo and 96 kbit/s for Opus, and want 
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from fractions import Fraction
 from typing import Final, Literal, Protocol
 
@@ -20,6 +21,7 @@ import numpy as np
 from .errors import RtpError
 from .g711 import decode_pcma, decode_pcmu, encode_pcma, encode_pcmu
 from .media import Samples
+from .one_core import one_core
 from .payload_format import PayloadFormat
 from .resampling import Resampler, join_frames
 from .sample_queue import SampleQueue
@@ -157,8 +159,9 @@ class _LibraryEncoder:
             frame.sample_rate = self._codec_rate
             frame.pts = self._next
             frame.time_base = Fraction(1, self._codec_rate)
+            with nullcontext() if self._next else one_core():
+                payloads += map(bytes, self._codec.encode(frame))
             self._next += self._frame_samples
-            payloads += map(bytes, self._codec.encode(frame))
         return payloads
 
 

@@ -6,6 +6,14 @@
     DTMF     a `rtp.dtmf.KeyPress`: a key was pressed, or is to be
     SILENCE  a `LevelChange`: the sound has become quiet
     SPEECH   a `LevelChange`: the sound has become loud
+    VIDEO    an `av.VideoFrame` with `pts` and `time_base`
+    TEXT     a str, of or for a data channel (RFC 8831)
+    BINARY   bytes, likewise
+
+and against the stream, from who takes pictures back to who feeds them:
+
+    KEYFRAME_REQUEST  None (RFC 4585 §6.3.1)
+    RETRANSMIT        a list of sequence numbers of the source (RFC 4585 §6.2.1)
 
 A node hands on END after everything else of that source, and ignores numbers that it does
 not know. Packets and frames are shared by all who get them: nobody changes one.
@@ -24,6 +32,11 @@ END: Final = 3
 DTMF: Final = 4
 SILENCE: Final = 5
 SPEECH: Final = 6
+VIDEO: Final = 20
+KEYFRAME_REQUEST: Final = 21
+RETRANSMIT: Final = 22
+TEXT: Final = 23
+BINARY: Final = 24
 
 FULL_SCALE: Final = 32768
 """Amplitude of 0 dBFS in 16-bit samples. A sine that reaches it has -3.01 dBFS RMS."""

@@ -62,3 +62,17 @@ STATIC_FORMATS = MappingProxyType(
     }
 )
 """Payload types that need no `a=rtpmap` (RFC 3551 §6, tables 4 and 5)."""
+
+GRAPH_FORMATS = MappingProxyType(
+    {
+        96: PayloadFormat("opus", 48000, 2),
+        9: STATIC_FORMATS[9],
+        0: PCMU,
+        8: PCMA,
+        97: PayloadFormat("VP8", 90000),
+        99: PayloadFormat("H264", 90000),
+        101: PayloadFormat("H264", 90000),
+    }
+)
+"""What payload types mean inside the graph, between nodes whose peers have numbers of their own:
+WebRTC sessions renumber to these and from these. They are those of aiortc's offers."""

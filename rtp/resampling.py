@@ -10,6 +10,7 @@ import av
 import numpy as np
 
 from .media import Samples
+from .one_core import one_core
 
 
 def join_frames(frames: Sequence[av.AudioFrame]) -> Samples:
@@ -38,7 +39,8 @@ class Resampler:
         self.to_rate = to_rate
         self._filter = av.AudioResampler(format="s16", layout="mono", rate=to_rate)
         if from_rate != to_rate:  # the silence that the filter wants before it gives anything
-            self._filter.resample(self._frame(np.zeros(from_rate // 100 or 1, np.int16)))
+            with one_core():
+                self._filter.resample(self._frame(np.zeros(from_rate // 100 or 1, np.int16)))
 
     def resample(self, samples: Samples) -> Samples:
         """The samples (flat, int16) at the other rate, as far as they are ready."""

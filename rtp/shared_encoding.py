@@ -118,6 +118,11 @@ class SharedMix:
         """The next frame of the mix, whether or not anybody hears it."""
         self._recent.append(frame)
 
+    def forget(self) -> None:
+        """Let go of the encoders now: frames know us, so the garbage collector would have to."""
+        self._recent.clear()
+        self._encodings.clear()
+
     def encoding(self, wanted: PayloadFormat) -> SharedEncoding:
         """The one of a format; there are as many as there are codecs.
 

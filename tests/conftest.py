@@ -19,6 +19,7 @@ PROGRAMS = {
     "ffmpeg": "ffmpeg",
     "gstreamer1.0-tools": "gst-launch-1.0",
     "graphviz": "dot",
+    "iproute2": "ip",
 }
 
 

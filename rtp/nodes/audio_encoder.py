@@ -62,6 +62,9 @@ class AudioEncoder(Node):
     def on_enter(self, delegate: NodeDelegate) -> None:
         self._delegate = delegate
 
+    def on_exit(self) -> None:
+        self._begin()  # codecs hold much memory: not until garbage is collected
+
     async def on_event(self, event: Event) -> None:
         if event.cmd == PCM:
             await self._take(event.obj)

@@ -145,6 +145,7 @@ class AudioMixer(PacedNode):
 
     def on_exit(self) -> None:
         self._seats.clear()
+        self._everything.forget()
 
     async def on_frame(self) -> None:
         self._unseat_who_left()

@@ -12,17 +12,15 @@ import trio
 from eventgraph import Event, Node, NodeDelegate
 
 from ..codec_pool import codec_pool
-from ..media import END, PCM, RTP, AudioFrame, EndOfStream
+from ..media import END, KEYFRAME_REQUEST, PCM, RTP, VIDEO, AudioFrame, EndOfStream
 from ..packet import RtpPacket
-from ..payload_format import PayloadFormat
+from ..payload_format import GRAPH_FORMATS, PayloadFormat
 from ..recording.clock import RecordingClock
 from ..recording.container import container_of
 from ..recording.inputs import PictureInput, SoundInput
 from ..recording.recorded import EncodedPicture, OpusSound, PcmSound, RawPicture, Recorded, Unit
 from ..recording.tracks import PictureTrack, SoundTrack
 from ..recording.writer import MediaWriter
-from ..webrtc.events import KEYFRAME_REQUEST, VIDEO
-from ..webrtc.formats import GRAPH_FORMATS
 
 GATHERED: Final = 0.1
 """Seconds of events that go to the threads in one go."""

@@ -10,14 +10,12 @@ from eventgraph import Event, Node, NodeDelegate
 
 from ..codec_pool import codec_pool
 from ..codecs import UndecodableError
-from ..media import END, RTP
+from ..media import END, KEYFRAME_REQUEST, RTP, VIDEO
 from ..packet import RtpPacket
-from ..payload_format import PayloadFormat
+from ..payload_format import GRAPH_FORMATS, PayloadFormat
 from ..seqnum import TIMESTAMP_MODULUS, Unwrapper
 from ..video.codecs import CLOCK_RATE, CODECS, VideoFrameDecoder
 from ..video.frames import EncodedFrame, FrameAssembler
-from ..webrtc.events import KEYFRAME_REQUEST, VIDEO
-from ..webrtc.formats import GRAPH_FORMATS
 
 MAX_PIXELS: Final = 4096 * 2304
 """Of an image: 4K. One image of it takes 14 MB."""

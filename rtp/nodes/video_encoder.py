@@ -9,7 +9,7 @@ import trio
 from eventgraph import Event, Node, NodeDelegate
 
 from ..codec_pool import codec_pool
-from ..media import END, RTP
+from ..media import END, KEYFRAME_REQUEST, RTP, VIDEO
 from ..packet import HEADER_LENGTH
 from ..payload_format import PayloadFormat
 from ..video.codecs import (
@@ -20,7 +20,6 @@ from ..video.codecs import (
     find_codec,
 )
 from ..video.packetizer import VideoPacketizer
-from ..webrtc.events import KEYFRAME_REQUEST, VIDEO
 
 MIN_MTU: Final = 64
 """Octets; below that packets would be all headers."""

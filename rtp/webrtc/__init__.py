@@ -5,9 +5,10 @@ session                            one peer as a scope of nodes; trio's side
 nodes  data_channel                its nodes
 peer                               one peer connection; the asyncio side
     peer_track                         one track of it
+    offer_check                        what a peer's description may cost
 aiortc_private                     all that reaches into aiortc
 forwarding  decoded                RTP as it is; frames
-formats  events                    payload types in the graph; what events mean
+formats                            payload types in the graph
 
 async with Graph() as graph, WebRtcNetwork(graph) as network:
     session = network.open("alice", audio="decoded", video="forwarded")
@@ -15,9 +16,9 @@ async with Graph() as graph, WebRtcNetwork(graph) as network:
     graph.link_up(Address("alice", "audio-source"), Address("room", "mixer"))
 """
 
+from ..media import BINARY, KEYFRAME_REQUEST, RETRANSMIT, TEXT, VIDEO
+from ..payload_format import GRAPH_FORMATS
 from .data_channel import DataChannelNode
-from .events import BINARY, KEYFRAME_REQUEST, RETRANSMIT, TEXT, VIDEO
-from .formats import GRAPH_FORMATS
 from .network import WebRtcNetwork
 from .nodes import WebRtcPlayout, WebRtcSink, WebRtcSource, link_forwarding
 from .session import TrackStatistics, WebRtcSession, WebRtcStatistics

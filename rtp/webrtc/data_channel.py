@@ -10,7 +10,7 @@ from aiortc import RTCDataChannel
 from eventgraph import Event, Node, NodeDelegate
 
 from ..mailbox import Hop, Mailbox
-from .events import BINARY, TEXT
+from ..media import BINARY, TEXT
 
 MESSAGES_WAITING: Final = 64
 """In a mailbox; a message has at most 256 KiB."""

@@ -1,4 +1,4 @@
-"""One numbering of payload types inside the graph.
+"""Between a session's payload types and those of the graph (`GRAPH_FORMATS`).
 
 Each session negotiates payload types of its own: VP8 may be 96 here and 120 there. Sources
 renumber what they forward to the numbers of aiortc's own table, which are also those of its
@@ -11,8 +11,6 @@ from typing import Final
 
 from aiortc.codecs import CODECS, is_rtx
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
-
-from ..payload_format import PayloadFormat
 
 _Key = tuple[str, str, str]  # name, packetization mode, profile
 
@@ -32,12 +30,6 @@ _KNOWN = [
     if not is_rtx(codec) and codec.payloadType is not None
 ]
 _TABLE: Final = {_key(codec): number for number, codec in _KNOWN}
-
-GRAPH_FORMATS: Final = {
-    number: PayloadFormat(codec.name, codec.clockRate, codec.channels or 1)
-    for number, codec in _KNOWN
-}
-"""What the payload types of RTP events mean between sources and sinks of WebRTC sessions."""
 
 
 def graph_payload_type(codec: RTCRtpCodecParameters) -> int | None:

@@ -8,11 +8,10 @@ import trio
 
 from eventgraph import Address, Event, Graph, Node, NodeDelegate
 
-from ..media import PCM, RTP, AudioFrame
+from ..media import KEYFRAME_REQUEST, PCM, RETRANSMIT, RTP, VIDEO, AudioFrame
 from ..nodes.playout import Playout
 from ..packet import RtpPacket
-from .events import KEYFRAME_REQUEST, RETRANSMIT, VIDEO
-from .formats import GRAPH_FORMATS
+from ..payload_format import GRAPH_FORMATS
 from .peer_track import PeerTrack, Sendable, Way
 
 SAMPLE_RATE: Final = 48000

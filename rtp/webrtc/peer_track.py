@@ -27,7 +27,16 @@ from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from eventgraph import Event
 
 from ..mailbox import Hop, Mailbox
-from ..media import END, RTP, AudioFrame, EndOfStream, EndReason
+from ..media import (
+    END,
+    KEYFRAME_REQUEST,
+    RETRANSMIT,
+    RTP,
+    VIDEO,
+    AudioFrame,
+    EndOfStream,
+    EndReason,
+)
 from ..packet import RtpPacket
 from .aiortc_private import (
     DecodingReceiver,
@@ -36,7 +45,6 @@ from .aiortc_private import (
     ForwardingSender,
 )
 from .decoded import OutgoingTrack
-from .events import KEYFRAME_REQUEST, RETRANSMIT, VIDEO
 from .formats import session_payload_types
 
 MEDIA_WAITING: Final = 256

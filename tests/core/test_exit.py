@@ -6,6 +6,7 @@ import weakref
 
 import pytest
 import trio
+import trio.testing
 
 from eventgraph import (
     Event,
@@ -387,3 +388,22 @@ async def test_task_node_lets_go_of_the_last_event() -> None:
         await wait_idle(graph)
         gc.collect()
         assert gone() is None
+
+
+async def test_many_may_wait_for_the_same_node() -> None:
+    waiting = 0
+
+    async def wait(node: NodeDelegate) -> None:
+        nonlocal waiting
+        waiting += 1
+        await node.wait_exited()
+        waiting -= 1
+
+    async with Graph() as graph, trio.open_nursery() as nursery:
+        node = graph.add_node(Node("a", "node"))
+        for _ in range(3):
+            nursery.start_soon(wait, node)
+        await trio.testing.wait_all_tasks_blocked()
+        assert waiting == 3
+        node.request_exit()
+    assert waiting == 0

@@ -1,5 +1,6 @@
 """Codecs, and the nodes that run them in threads."""
 
+import os
 import threading
 from itertools import pairwise
 
@@ -245,3 +246,19 @@ async def test_echo_is_bounded() -> None:
     assert echo.dropped == 5
     with pytest.raises(ValueError, match="delay"):
         Echo("test", "echo", delay=-1)
+
+
+def test_codecs_start_no_threads_of_their_own() -> None:
+    """FFmpeg would start one for each core, for each encoder and each resampler."""
+    before = len(os.listdir("/proc/self/task"))
+    allowed = os.sched_getaffinity(0)
+    frame = np.zeros(480, np.int16)
+    made: list[Encoder | Decoder] = []
+    for wanted in (OPUS, G722, FORMATS[0]):
+        encoder = make_encoder(wanted, 24000)
+        payloads = encoder.encode(frame) + encoder.encode(frame)
+        decoder = make_decoder(wanted, 24000)
+        decoder.decode(payloads[0])
+        made += encoder, decoder
+    assert len(os.listdir("/proc/self/task")) == before
+    assert os.sched_getaffinity(0) == allowed

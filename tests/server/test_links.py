@@ -124,7 +124,7 @@ async def watching(client: httpx.AsyncClient) -> AsyncIterator[Watcher]:
 
 
 async def test_watcher_is_told_of_changes_and_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "INTERVAL", 0.02)
+    monkeypatch.setattr(live.LiveGraph, "interval", 0.02)
     async with pair() as (graph, client), watching(client) as watcher:
         assert await watcher.next() == ("crashes", [])
         name, snapshot = await watcher.next()
@@ -140,7 +140,7 @@ async def test_watcher_is_told_of_changes_and_crashes(monkeypatch: pytest.Monkey
 
 
 async def test_graph_that_stays_as_it_is_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "INTERVAL", 0.01)
+    monkeypatch.setattr(live.LiveGraph, "interval", 0.01)
     async with pair() as (_, client), watching(client) as watcher:
         await watcher.next()
         await watcher.next()
@@ -150,7 +150,7 @@ async def test_graph_that_stays_as_it_is_is_not_sent_again(monkeypatch: pytest.M
 
 
 async def test_more_watchers_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "MAX_WATCHERS", 1)
+    monkeypatch.setattr(live.LiveGraph, "max_watchers", 1)
     async with pair() as (_, client):
         async with client.stream("GET", "/graph/events"):
             assert_problem(await client.get("/graph/events"), 503, "1 watch already")
@@ -160,7 +160,7 @@ async def test_more_watchers_than_the_limit_are_refused(monkeypatch: pytest.Monk
 
 
 async def test_watcher_that_does_not_read_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "INTERVAL", 0.01)
+    monkeypatch.setattr(live.LiveGraph, "interval", 0.01)
     async with pair() as (graph, client), watching(client), watching(client) as watcher:
         for number in range(5):
             await watcher.next()

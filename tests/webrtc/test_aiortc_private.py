@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from aioice.ice import Connection
 from aiortc import RTCPeerConnection
+from aiortc.codecs import CODECS
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpreceiver import RTCRtpReceiver, decoder_worker
 from aiortc.rtcrtpsender import RTCRtpSender
 
 from rtp.asyncio_thread import AsyncioThread
+from rtp.payload_format import GRAPH_FORMATS
 from rtp.webrtc import aiortc_private
 from rtp.webrtc.aiortc_private import (
     VERSIONS,
@@ -25,6 +27,7 @@ from rtp.webrtc.aiortc_private import (
     ForwardingSender,
     PeerConnection,
 )
+from rtp.webrtc.formats import graph_payload_type
 
 CALLED_OR_REPLACED = {
     "996dba30": RTCPeerConnection._RTCPeerConnection__createTransceiver,  # type: ignore[attr-defined]
@@ -115,3 +118,14 @@ def test_private_names_stand_in_one_place() -> None:
 
 def test_no_public_stun_server_is_asked() -> None:
     assert "iceServers=[]" in inspect.getsource(PeerConnection)
+
+
+def test_payload_types_of_the_graph_are_those_of_aiortc() -> None:
+    for number, wanted in GRAPH_FORMATS.items():
+        codec = next(c for kind in CODECS.values() for c in kind if c.payloadType == number)
+        assert (codec.name, codec.clockRate, codec.channels or 1) == (
+            wanted.name,
+            wanted.clock_rate,
+            wanted.channels,
+        )
+        assert graph_payload_type(codec) == number

@@ -11,7 +11,8 @@ from aiortc.rtp import RtpPacket as AiortcPacket
 from aiortc.rtp import wrap_rtx
 
 from rtp.packet import RtpPacket, build_packet, parse_packet
-from rtp.webrtc.formats import GRAPH_FORMATS, session_payload_types
+from rtp.payload_format import GRAPH_FORMATS
+from rtp.webrtc.formats import session_payload_types
 from rtp.webrtc.forwarding import MAX_SOURCES, ForwardedInput, ForwardedOutput
 
 VP8 = RTCRtpCodecParameters("video/VP8", 90000, payloadType=120)
