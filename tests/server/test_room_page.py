@@ -149,6 +149,26 @@ def test_two_people_see_and_hear_each_other(tmp_path: Path) -> None:
         expect(tile(people["Ann"], "Bob")).to_have_attribute("data-speaking", "true")
 
 
+def test_who_joins_before_the_devices_are_known_is_in(tmp_path: Path) -> None:
+    slow = """
+        const devices = navigator.mediaDevices, list = devices.enumerateDevices.bind(devices);
+        devices.enumerateDevices = async () => {
+          await new Promise((proceed) => setTimeout(proceed, 1000));
+          return list();
+        };
+    """
+    with house(tmp_path) as opened:
+        page = opened.browser.new_page()
+        page.add_init_script(slow)
+        page.goto(opened.url)
+        page.locator("#name").fill("Ann")
+        page.get_by_role("button", name="Join").click()
+        expect(page.locator("#connection")).to_have_text("connected", timeout=LIMIT)
+        until(page, lambda: opened.party("Ann").get("video") is not None)
+        page.wait_for_timeout(2500)  # by then the lobby is ready as well
+        expect(page.locator("body")).to_have_attribute("data-state", "joined")
+
+
 def test_coming_and_going_shows_and_leaves_no_connection_behind(tmp_path: Path) -> None:
     with house(tmp_path) as opened:
         ann = opened.join("Ann")

@@ -94,11 +94,19 @@ function lostDevice(name) {
   show(stage);
 }
 
+async function begin() {
+  await devices.refresh();
+  if ((await isGranted("microphone")) && (await isGranted("camera"))) await prepare();
+  if (!canCapture) problem(INSECURE);
+  if (stage === "lobby") show("lobby"); // who was quick is on the way in
+}
+
 // In and out
 
 async function join() {
   const before = call;
   show("joining");
+  await ready;
   stop();
   await before?.close(); // first, so that the name is free again
   await prepare();
@@ -201,9 +209,6 @@ if (!/^[\w.-]{1,64}$/.test(room)) room = "lobby";
 $("room").value = room;
 $("name").value = devices.name;
 own.tile.rename(devices.name);
-await devices.refresh();
-if ((await isGranted("microphone")) && (await isGranted("camera"))) await prepare();
-if (!canCapture) problem(INSECURE);
-show("lobby");
-presence.follow(room);
 if (!$("name").value) $("name").focus();
+presence.follow(room);
+const ready = begin();
