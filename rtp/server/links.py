@@ -59,7 +59,7 @@ async def put_up(graph: Graph, request: Request) -> Response:
         wanted = _DECODER.decode(await request.body())
     except msgspec.ValidationError as error:
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is no link: {error}")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return problem(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}")
     sender, receiver = wanted.sender, wanted.receiver
     try:

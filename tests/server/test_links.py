@@ -76,6 +76,7 @@ async def test_full_table_is_a_conflict() -> None:
     [
         (b"{", "application/json", 400),
         (b"\xff", "application/json", 400),
+        (b'{"sender": {"scope": "\xff", "name": "x"}}', "application/json", 400),
         (b"{}", "application/json", 422),
         (b"[]", "application/json", 422),
         (json.dumps({**BODY, "x": 1}).encode(), "application/json", 422),
