@@ -11,13 +11,17 @@ From the top down, each layer needing only those below it::
     runtime  backlog  dispatch         what nodes share; who waits; whose turn it is
     parking                            one task that sleeps until it is wanted
     topology  departure  link  state   plain data and pure decisions
-    event  errors
+    observer  event  errors
 
+``eventgraph.lifecycle`` runs nodes by demand.
+``eventgraph.streams`` keeps links true to rules.
+``eventgraph.formats`` says what fits to what, ``eventgraph.language`` composes graphs from text.
 ``eventgraph.views`` draws a snapshot; ``eventgraph.testing`` is for tests of one's own nodes.
 """
 
 from eventgraph.delegate import NodeDelegate
 from eventgraph.errors import (
+    FormatMismatchError,
     GraphClosedError,
     GraphError,
     LinkExistsError,
@@ -32,6 +36,7 @@ from eventgraph.event import Address, Event
 from eventgraph.graph import Graph
 from eventgraph.link import DropReason, Link, LinkTable
 from eventgraph.node import Node
+from eventgraph.observer import Observer
 from eventgraph.runtime import Crash
 from eventgraph.state import NodeState
 from eventgraph.statistics import Counts, GraphSnapshot, LinkSnapshot, NodeSnapshot
@@ -42,6 +47,7 @@ __all__ = [
     "Crash",
     "DropReason",
     "Event",
+    "FormatMismatchError",
     "Graph",
     "GraphClosedError",
     "GraphError",
@@ -60,4 +66,5 @@ __all__ = [
     "NodeNotFoundError",
     "NodeSnapshot",
     "NodeState",
+    "Observer",
 ]

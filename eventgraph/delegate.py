@@ -200,7 +200,11 @@ class NodeDelegate:
         if link_id in outputs.up:
             self._member.runtime.topology.link_down(link)
 
-    # Exit
+    # Entry and exit
+
+    async def wait_entered(self) -> None:
+        """Wait until ``on_enter`` has returned, or the node is gone; ``state`` tells which."""
+        await self._member.wait_entered()
 
     def request_exit(self) -> None:
         """Leave the graph: refuse new events, handle those accepted, then ``on_exit``."""

@@ -38,3 +38,7 @@ class LinkTableFullError(GraphError):
 
 class LinkRefusedError(GraphError):
     """The receiver is leaving and takes no new links."""
+
+
+class FormatMismatchError(GraphError):
+    """What the sender offers the receiver does not accept, and no converters lead there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -12,8 +13,9 @@ from eventgraph.delegate import NodeDelegate
 from eventgraph.departure import DeparturePlan
 from eventgraph.errors import GraphClosedError
 from eventgraph.event import Address
-from eventgraph.link import Notice, Vertex
+from eventgraph.link import Vertex
 from eventgraph.node import Node
+from eventgraph.observer import Observer
 from eventgraph.runner import Runner, TaskRunner, logger, make_runner
 from eventgraph.runtime import Runtime
 from eventgraph.statistics import GraphSnapshot, take_snapshot
@@ -37,19 +39,17 @@ class Graph:
         if not exit_timeout >= 0:
             raise ValueError(f"exit_timeout is {exit_timeout} s; it must not be negative")
         self._runtime = Runtime(exit_timeout, self._departed)
-        self._open = False
         self._plan: DeparturePlan[Vertex] | None = None
         self._empty = trio.Event()
         self._nursery_manager = trio.open_nursery()
-        self._nursery: trio.Nursery | None = None
 
     async def __aenter__(self) -> Self:
-        if self._nursery is not None:
+        if self._runtime.nursery is not None:
             raise GraphClosedError("a graph is entered once; make a new one")
         self._runtime.token = trio.lowlevel.current_trio_token()
-        self._nursery = await self._nursery_manager.__aenter__()
-        self._nursery.start_soon(self._runtime.dispatcher.run, name="eventgraph dispatcher")
-        self._open = True
+        self._runtime.nursery = nursery = await self._nursery_manager.__aenter__()
+        nursery.start_soon(self._runtime.dispatcher.run, name="eventgraph dispatcher")
+        self._runtime.open = True
         return self
 
     async def __aexit__(
@@ -58,7 +58,7 @@ class Graph:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self._open = False
+        self._runtime.open = False
         raised: list[BaseException] = []
         try:
             if error is None:
@@ -83,12 +83,14 @@ class Graph:
             GraphError, TypeError, ValueError: the node was not initialised, or a limit of it
                 is not an int or out of range.
         """
-        if not self._open or self._nursery is None:
+        if not self._runtime.open or self._runtime.nursery is None:
             raise GraphClosedError("the graph is not open: add nodes inside its async with block")
         runner = make_runner(node, self._runtime)
         self._runtime.topology.add(runner)
+        runner.watcher = node.take_part(runner)
+        self._runtime.observers.on_node_added(runner.address)
         if isinstance(runner, TaskRunner):
-            self._nursery.start_soon(runner.run, name=f"eventgraph node {runner.address}")
+            self._runtime.nursery.start_soon(runner.run, name=f"eventgraph node {runner.address}")
         else:
             runner.wake()
         return runner.delegate
@@ -103,9 +105,7 @@ class Graph:
             NodeExitedError: as ``NodeDelegate.request_link_up``.
         """
         topology = self._runtime.topology
-        link = topology.link_up(topology.find(sender), topology.find(receiver))
-        link.sender.tell(Notice("on_link_up", (link.id, receiver.scope, receiver.name)))
-        return link.id
+        return topology.link_up_for(topology.find(sender), topology.find(receiver)).id
 
     def link_down(self, sender: Address, receiver: Address) -> None:
         """Take the link between two nodes down; the sender is told by ``on_link_down``.
@@ -116,6 +116,73 @@ class Graph:
         """
         topology = self._runtime.topology
         topology.link_down(topology.find_link(topology.find(sender), topology.find(receiver)))
+
+    def change_links(
+        self,
+        *,
+        down: Iterable[tuple[Address, Address]] = (),
+        up: Iterable[tuple[Address, Address]] = (),
+    ) -> None:
+        """Take links down and put others up, in one step: all of them, or none.
+
+        What goes down makes room for what comes up. Senders are told as by ``link_up`` and
+        ``link_down``.
+
+        Args:
+            down, up: each a sender and a receiver.
+        Raises:
+            what ``link_up`` and ``link_down`` raise; then nothing has changed.
+        """
+        topology = self._runtime.topology
+        find = topology.find
+        topology.change(
+            [topology.find_link(find(sender), find(receiver)) for sender, receiver in down],
+            [(find(sender), find(receiver)) for sender, receiver in up],
+        )
+
+    def can_link(self, sender: Address, receiver: Address) -> bool:
+        """Whether both nodes are there to stay, and not linked in this direction.
+
+        The sender may still have no room for the link.
+        """
+        return self._runtime.topology.can_link(sender, receiver)
+
+    # Watching
+
+    def observe(self, observer: Observer) -> None:
+        """Tell the observer of nodes that come and go and of links that go down, from now on."""
+        self._runtime.observers.all += (observer,)
+
+    def unobserve(self, observer: Observer) -> None:
+        """Tell it no more.
+
+        Raises:
+            ValueError: it does not observe this graph.
+        """
+        observers = list(self._runtime.observers.all)
+        observers.remove(observer)
+        self._runtime.observers.all = tuple(observers)
+
+    def is_linked(self, sender: Address, receiver: Address) -> bool:
+        """Whether both are there, and there is a link in this direction."""
+        return self._runtime.topology.is_linked(sender, receiver)
+
+    def free_links(self, address: Address) -> int:
+        """How many more output links the node has room for.
+
+        Raises:
+            NodeNotFoundError: nobody is there.
+        """
+        outputs = self._runtime.topology.find(address).outputs
+        return outputs.size - len(outputs.up)
+
+    def node_at(self, address: Address) -> Node:
+        """The node that is there.
+
+        Raises:
+            NodeNotFoundError: nobody is.
+        """
+        return _runner(self._runtime.topology.find(address)).node
 
     def snapshot(self) -> GraphSnapshot:
         """Everything there is to know of the graph at this instant, as frozen structs."""
@@ -182,7 +249,6 @@ class Graph:
         The nursery is not told of an exception in the body: it would wrap it in a group,
         and rebuild a group that it contains.
         """
-        assert self._nursery is not None
         self._runtime.dispatcher.stop()
         try:
             await self._nursery_manager.__aexit__(None, None, None)

@@ -225,3 +225,6 @@ class Vertex:
 
     def input_lost(self, link: Link) -> None:
         """An input link has gone down: nothing more comes through it."""
+
+    def rewired(self, link: Link, up: bool) -> None:
+        """A link to or from it has gone up or down."""

@@ -9,6 +9,8 @@ There are three ways out, and each ends in ``on_exit`` and then ``_left``:
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import trio
 
 from eventgraph.backlog import Backlog
@@ -18,6 +20,16 @@ from eventgraph.runtime import Runtime
 from eventgraph.state import NodeState
 
 
+class LinkWatcher(Protocol):
+    """What a policy leaves with a node to follow its links."""
+
+    def rewired(self, link: Link, up: bool) -> None:
+        """A link to or from the node went up or down. Changes no links itself; must not raise.
+
+        The receiver's watcher is called before the sender's.
+        """
+
+
 class Member(Vertex):
     """A vertex with its tallies, its backlog and its departure."""
 
@@ -25,12 +37,14 @@ class Member(Vertex):
         "_departure",
         "_entry",
         "backlog",
+        "error",
         "from_threads",
         "gone",
         "leaving",
         "runtime",
         "to_self",
         "type_name",
+        "watcher",
     )
 
     def __init__(
@@ -44,6 +58,8 @@ class Member(Vertex):
         self.to_self = Tally()
         self.from_threads: Tally | None = None  # made and written under the thread lock
         self.backlog: Backlog | None = None
+        self.error: BaseException | None = None  # what it crashed of
+        self.watcher: LinkWatcher | None = None
         self._entry: trio.Event | None = None  # made when somebody waits for it
         self._departure: trio.Event | None = None
 
@@ -65,6 +81,10 @@ class Member(Vertex):
     def input_lost(self, link: Link) -> None:
         if self.backlog:
             self.backlog.turn_away(link)
+
+    def rewired(self, link: Link, up: bool) -> None:
+        if self.watcher is not None:
+            self.watcher.rewired(link, up)
 
     # Ways out
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable
 
 from eventgraph.delegate import NodeDelegate
 from eventgraph.event import Event
+from eventgraph.member import LinkWatcher, Member
 
 HOOKS = ("on_enter", "on_event", "on_link_up", "on_link_down", "on_exit")
 
@@ -48,3 +49,11 @@ class Node:
 
     def on_exit(self) -> Awaitable[None] | None:
         """The last call. After an exit all accepted events were handled; after a crash not."""
+
+    def take_part(self, _member: Member) -> LinkWatcher | None:
+        """For policies: called within ``add_node``, when the node has its address.
+
+        Returns:
+            who is told, at once, of each link to and from the node that goes up or down.
+        """
+        return None

@@ -47,6 +47,7 @@ class Runner(Member):
         """What a hook raised arrives here, and nowhere else."""
         passing, own = self._split(error)
         if own is not None:
+            self.error = own
             self.runtime.report_crash(self.address, self.hook, own)
         if self.hook == "on_exit":
             if own is not None:

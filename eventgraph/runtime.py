@@ -14,6 +14,7 @@ import trio
 from eventgraph.dispatch import Dispatcher
 from eventgraph.event import Address
 from eventgraph.link import Tally, Vertex
+from eventgraph.observer import Observer
 from eventgraph.topology import Topology
 
 CRASHES_KEPT = 64  # enough to see a pattern
@@ -34,6 +35,31 @@ class Crash(msgspec.Struct, frozen=True):
     time: float  # seconds since the epoch
 
 
+class Observers(Observer):
+    """All observers of a graph as one, which never raises."""
+
+    def __init__(self) -> None:
+        self.all: tuple[Observer, ...] = ()  # replaced, never changed: they come and go in calls
+
+    def on_node_added(self, address: Address) -> None:
+        for observer in self.all:
+            self._call(observer.on_node_added, address)
+
+    def on_node_left(self, address: Address) -> None:
+        for observer in self.all:
+            self._call(observer.on_node_left, address)
+
+    def on_link_down(self, sender: Address, receiver: Address) -> None:
+        for observer in self.all:
+            self._call(observer.on_link_down, sender, receiver)
+
+    def _call(self, hook: Callable[..., None], *addresses: Address) -> None:
+        try:
+            hook(*addresses)
+        except Exception:
+            logger.exception("an observer failed when told of %s", ", ".join(map(str, addresses)))
+
+
 class Runtime:
     """Topology, dispatcher, and the little that threads and departures need."""
 
@@ -43,6 +69,9 @@ class Runtime:
         "departed",
         "dispatcher",
         "exit_timeout",
+        "nursery",
+        "observers",
+        "open",
         "retired_threads",
         "thread_lock",
         "token",
@@ -50,12 +79,15 @@ class Runtime:
     )
 
     def __init__(self, exit_timeout: float, departed: Callable[[Vertex], None]) -> None:
-        self.topology = Topology()
+        self.observers = Observers()
+        self.topology = Topology(self.observers)
         self.dispatcher = Dispatcher()
         self.exit_timeout = exit_timeout  # seconds
         self.departed = departed  # called when a node is out of the topology
         self.crashes: deque[Crash] = deque(maxlen=CRASHES_KEPT)
         self.crash_count = 0
+        self.open = False  # entered, and not being left
+        self.nursery: trio.Nursery | None = None  # from when the graph is entered
         self.token: trio.lowlevel.TrioToken | None = None
         # Guards every inbox and every tally that threads write. Held for microseconds.
         self.thread_lock = threading.Lock()

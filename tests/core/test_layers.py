@@ -50,7 +50,11 @@ def test_libraries_stay_in_their_layer() -> None:
 
 def test_pure_core_knows_no_trio_and_no_clock() -> None:
     core = modules("eventgraph")
-    for name in ("errors", "event", "state", "link", "topology", "departure", "views"):
+    policies = ("lifecycle.errors", "lifecycle.state", "lifecycle.attachment")
+    for name in (
+        *("errors", "event", "state", "link", "topology", "departure", "views"),
+        *policies,
+    ):
         for forbidden in ("trio", "time", "threading", "logging"):
             assert forbidden not in core[f"eventgraph.{name}"], (name, forbidden)
 

@@ -233,8 +233,8 @@ async def test_a_flood_is_bounded_and_playing_goes_on(
 
 async def test_who_leaves_leaves_no_task_behind(autojump_clock: trio.testing.MockClock) -> None:
     async with Graph() as graph:
-        assert graph._nursery is not None
-        tasks = set(graph._nursery.child_tasks)
+        assert graph._runtime.nursery is not None
+        tasks = set(graph._runtime.nursery.child_tasks)
         for index in range(3):
             delegate = graph.add_node(Playout("a", "playout"))
             if index:
@@ -245,7 +245,7 @@ async def test_who_leaves_leaves_no_task_behind(autojump_clock: trio.testing.Moc
             delegate.request_exit()
             await delegate.wait_exited()
             await trio.testing.wait_all_tasks_blocked()
-            assert set(graph._nursery.child_tasks) == tasks
+            assert set(graph._runtime.nursery.child_tasks) == tasks
 
 
 async def test_after_a_stall_it_is_in_time_again(mock_clock: trio.testing.MockClock) -> None:
