@@ -2,6 +2,9 @@
 
 From the top down, each layer needing only those below it::
 
+    node_types                         the nodes for the node language
+    leased_nodes  endpoint_leases      RTP nodes that share an endpoint by its name
+    media_context                      how far texts may reach
     nodes                              what people link: sources, sinks, and between them
     webrtc                             peer connections, whose tracks are nodes
     mailbox  asyncio_thread            aiortc's thread, and the way there and back

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from cyclopts import App, Parameter, validators
 
 from rtp.errors import RtpError
+from rtp.text_commands import add_text_commands
 
 if TYPE_CHECKING:
     from rtp.server.config import Config
@@ -142,6 +143,8 @@ def bench(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, show=F
 
 
 app.command(bench, sort_key=3, help_flags=(), version_flags=())  # the benchmarks have their own
+
+add_text_commands(app, DEFAULT_URL)
 
 
 def _settings(

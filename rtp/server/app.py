@@ -7,13 +7,16 @@ from importlib.metadata import version
 import trio
 
 from eventgraph import Graph
+from eventgraph.streams import Streams
 from rtp.network import RtpNetwork
 
 from .calls import open_calls
+from .composition import open_composition, open_endpoints
 from .config import Config
 from .demo import NO_DEMO, start_demo
 from .ending import ending_by_signal
 from .http import listen, serve_http, url_of
+from .rules import open_rules
 from .token import find_token
 from .welcome import Running
 
@@ -25,11 +28,16 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
         config: all settings.
         announce: is called once everything is up.
     Raises:
-        StartError: a port, an address, a directory or a needed token cannot be had.
+        StartError: a port, an address, a file, a directory or a needed token cannot be had.
     """
     with ending_by_signal() as ending, listen(config.http) as listener, ending.hurry:
         async with RtpNetwork() as network, Graph(exit_timeout=config.graph.exit_timeout) as graph:
-            demo = start_demo(graph, network, config) if config.demo.enabled else NO_DEMO
+            endpoints = open_endpoints(network, config)
+            composition = open_composition(graph, endpoints, config)
+            demo = NO_DEMO
+            if config.demo.enabled:
+                demo = await start_demo(composition, endpoints, network, config)
+            rules = open_rules(Streams(graph), config.streams)
             async with open_calls(graph, network, config) as calls, trio.open_nursery() as edge:
                 edge.start_soon(
                     partial(
@@ -38,6 +46,8 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
                         config.http,
                         sessions=demo.sessions,
                         calls=calls,
+                        composition=composition,
+                        rules=rules,
                         listener=listener,
                     )
                 )

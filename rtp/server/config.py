@@ -132,6 +132,12 @@ class RoomsConfig(_Table, frozen=True):
     sample_rate: Literal[8000, 16000, 24000, 48000] = 48000  # Hz
 
 
+class StreamsConfig(_Table, frozen=True):
+    """Streams made of feeds by rule."""
+
+    rules_file: Path = ""
+
+
 class RecordingsConfig(_Table, frozen=True):
     """Where WAV files go; the directory is made if need be."""
 
@@ -184,6 +190,7 @@ class Config(_Table, frozen=True):
     webrtc: WebRtcConfig = WebRtcConfig()
     sessions: SessionsConfig = SessionsConfig()
     rooms: RoomsConfig = RoomsConfig()
+    streams: StreamsConfig = StreamsConfig()
     recordings: RecordingsConfig = RecordingsConfig()
     log: LogConfig = LogConfig()
     graph: GraphConfig = GraphConfig()

@@ -8,30 +8,24 @@
                                    --> decoder --> sound --> meter
                                                          --> recorder
 
+It is written in the node language, in ``demo.graph``, and can be changed like any composition.
 Both send to a fixed port of the listener rather than back to whoever sent: ffmpeg receives
 on a port of its own, and learns of it from a session description.
 """
 
 import ipaddress
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import Final, NamedTuple
 
-from eventgraph import Graph, NodeDelegate
+from eventgraph.language import Composition, LanguageError
+from eventgraph.language.format import format_value
 from rtp import PCMU, RtpEndpoint, RtpNetwork
-from rtp.nodes import (
-    G711Decoder,
-    G711Encoder,
-    LevelMeter,
-    PubSub,
-    RtpSink,
-    RtpSource,
-    ToneSource,
-    WavRecorder,
-)
+from rtp.endpoint_leases import EndpointLeases
 from rtp.sdp import create_offer
 
 from .config import Config, DemoConfig
@@ -61,8 +55,10 @@ class Demo(NamedTuple):
 NO_DEMO: Final = Demo({}, [], None)
 
 
-def start_demo(graph: Graph, network: RtpNetwork, config: Config) -> Demo:
-    """Open the sessions, then add and link the nodes.
+async def start_demo(
+    composition: Composition, endpoints: EndpointLeases, network: RtpNetwork, config: Config
+) -> Demo:
+    """Open the sessions, then compose the nodes.
 
     Raises:
         StartError: a port or a file cannot be had.
@@ -75,9 +71,14 @@ def start_demo(graph: Graph, network: RtpNetwork, config: Config) -> Demo:
     tone_port = demo.tone.listener_port or _free_port(demo.listener_host, taken={echo_port})
     tone = _open(network, config, 0, tone_port)
     echo = _open(network, config, demo.echo.port, echo_port)
+    endpoints.lend("tone", tone)
+    endpoints.lend("echo", echo)
     recordings = Recordings(config.recordings)
-    _build_tone(graph, tone, demo, recordings)
-    _build_echo(graph, echo, recordings)
+    text = demo_text(demo, tone=recordings.create("tone"), echo=recordings.create("echo"))
+    try:
+        await composition.apply(text)
+    except LanguageError as error:
+        raise StartError(f"the demo cannot be composed: {error}") from error
     sessions = {
         "echo": _describe("echo", demo, echo_port),
         "tone": _describe("tone", demo, tone_port),
@@ -85,35 +86,22 @@ def start_demo(graph: Graph, network: RtpNetwork, config: Config) -> Demo:
     return Demo(sessions, recordings.paths, echo.address[1])
 
 
-def _build_tone(
-    graph: Graph, endpoint: RtpEndpoint, config: DemoConfig, recordings: Recordings
-) -> None:
-    tone = graph.add_node(
-        ToneSource("tone", "tone", frequency=config.tone.frequency, level=config.tone.level)
+def demo_text(config: DemoConfig, *, tone: Sequence[Path] = (), echo: Sequence[Path] = ()) -> str:
+    """The demo in the node language.
+
+    Args:
+        tone, echo: files to record to, one each or none; all in the directory of recordings.
+    """
+    template = Template(files(__package__).joinpath("demo.graph").read_text())
+    text = template.substitute(
+        frequency=format_value(config.tone.frequency), level=format_value(config.tone.level)
     )
-    fan = graph.add_node(PubSub("tone", "fan"))
-    _link(tone, fan, graph.add_node(LevelMeter("tone", "meter")))
-    for path in recordings.create("tone"):
-        _link(fan, graph.add_node(WavRecorder("tone", "recorder", path=path)))
-    encoder = graph.add_node(G711Encoder("tone", "encoder"))
-    _link(fan, encoder, graph.add_node(RtpSink("tone", "sink", endpoint)))
-
-
-def _build_echo(graph: Graph, endpoint: RtpEndpoint, recordings: Recordings) -> None:
-    source = graph.add_node(RtpSource("echo", "source", endpoint))
-    fan = graph.add_node(PubSub("echo", "fan"))
-    _link(source, fan, graph.add_node(RtpSink("echo", "sink", endpoint)))
-    decoder = graph.add_node(G711Decoder("echo", "decoder"))
-    sound = graph.add_node(PubSub("echo", "sound"))
-    _link(fan, decoder, sound, graph.add_node(LevelMeter("echo", "meter")))
-    for path in recordings.create("echo"):
-        _link(sound, graph.add_node(WavRecorder("echo", "recorder", path=path)))
-
-
-def _link(*chain: NodeDelegate) -> None:
-    """Link each to the next."""
-    for sender, receiver in pairwise(chain):
-        sender.request_link_up(receiver.address.scope, receiver.address.name)
+    recorders = [("fan@tone", "tone", path) for path in tone]
+    recorders += [("sound@echo", "echo", path) for path in echo]
+    for sender, scope, path in recorders:
+        name = format_value(path.name)
+        text += f";\n[{sender}] -> [recorder@{scope}:wav_recorder path={name}]"
+    return text
 
 
 def _open(

@@ -34,8 +34,8 @@ SECURITY_HEADERS: Final = {
 }
 """Of every answer, unless its route says otherwise."""
 
-CORS_METHODS: Final = "GET, POST, PATCH, DELETE"
-CORS_HEADERS: Final = "authorization, content-type, if-match"
+CORS_METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
+CORS_HEADERS: Final = "authorization, content-type, if-match, if-none-match"
 CORS_EXPOSED: Final = "location, etag, link, retry-after, accept-post, accept-patch"
 CORS_MAX_AGE: Final = "600"
 """Seconds for which a browser need not ask again."""

@@ -8,7 +8,7 @@ POST, DELETE /links         a link up, a link down
 GET /healthz                200 as long as the event loop turns
 GET /sessions/{name}.sdp    how to listen to a session
 
-With calls there are more routes: see `rtp.server.calls`.
+With calls and with streams there are more routes: see `rtp.server.calls` and `rtp.server.rules`.
 """
 
 import socket
@@ -23,8 +23,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from eventgraph import Graph
+from eventgraph.language import Composition
 
 from .calls import Calls
+from .composition import composition_routes
 from .config import HttpConfig
 from .connections import Connections
 from .errors import StartError, reason
@@ -34,6 +36,7 @@ from .links import put_up, take_down
 from .live import LiveGraph, render
 from .page import load_page
 from .problem import problem
+from .rules import StreamRules
 from .token import needed_token
 
 LARGE_GRAPH = 200
@@ -54,6 +57,11 @@ GET /healthz               whether the server is up
 GET /sessions/{name}.sdp   how to listen to a session
 """
 
+COMPOSITION_INDEX = """\
+GET /composition           what was composed, as a text of the node language
+PUT /composition           compose this text: all of it, or nothing; ?check=1 changes nothing
+"""
+
 CALLS_INDEX = """\
 POST /rooms/{room}?name=   into a room, with an offer of WebRTC or of plain RTP
 GET /rooms                 which rooms there are
@@ -63,6 +71,13 @@ POST /whip/{stream}        publish a stream (WHIP, RFC 9725)
 POST /whep/{stream}        watch one (WHEP, draft-ietf-wish-whep-04)
 """
 
+RULES_INDEX = """\
+GET /streams               feeds, rules and clients of streams
+GET /rules                 the rules of streams
+PUT /rules/{stream}        make a stream, or replace its rule: {"feeds": ["scope/name", ...]}
+DELETE /rules/{stream}     delete a rule; DELETE /rules deletes all
+"""
+
 
 async def serve_http(
     graph: Graph,
@@ -70,6 +85,8 @@ async def serve_http(
     *,
     sessions: Mapping[str, str] | None = None,
     calls: Calls | None = None,
+    rules: StreamRules | None = None,
+    composition: Composition | None = None,
     listener: socket.socket | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -80,6 +97,8 @@ async def serve_http(
         config: where to listen.
         sessions: session descriptions (SDP) by name; may change while serving.
         calls: rooms and broadcasts; None: there are none.
+        composition: what ``/composition`` shows and changes; None: there is none.
+        rules: streams made of feeds; None: there are none.
         listener: from `listen`, closed at the end; None: made here.
         task_status: is told the URL, with the port that was picked if it was 0.
     Raises:
@@ -88,7 +107,9 @@ async def serve_http(
     with listener or listen(config) as bound:
         host = bound.getsockname()[0]
         live = LiveGraph(graph)
-        routes = application(graph, sessions or {}, live, calls)
+        routes = application(
+            graph, sessions or {}, live, calls, rules=rules, composition=composition
+        )
         gate = Gate(routes, config, host, needed_token(config, host))
         task_status.started(url_of(bound))
         async with trio.open_nursery() as nursery:
@@ -130,11 +151,19 @@ def listen(config: HttpConfig) -> socket.socket:
 
 
 def application(
-    graph: Graph, sessions: Mapping[str, str], live: LiveGraph, calls: Calls | None
+    graph: Graph,
+    sessions: Mapping[str, str],
+    live: LiveGraph,
+    calls: Calls | None,
+    *,
+    rules: StreamRules | None = None,
+    composition: Composition | None = None,
 ) -> Starlette:
     """The ASGI application, for whoever the gate let in."""
     page = load_page()
-    text = INDEX + (CALLS_INDEX if calls is not None else "")
+    text = INDEX + (COMPOSITION_INDEX if composition is not None else "")
+    text += CALLS_INDEX if calls is not None else ""
+    text += RULES_INDEX if rules is not None else ""
 
     async def index(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
@@ -197,7 +226,9 @@ def application(
             Route("/links", links, methods=["POST", "DELETE"]),
             Route("/healthz", healthz),
             Route("/sessions/{name}.sdp", session_description),
+            *(composition_routes(composition) if composition is not None else []),
             *(calls.routes() if calls is not None else []),
+            *(rules.routes() if rules is not None else []),
         ],
         exception_handlers={
             HTTPException: _http_error,

@@ -14,7 +14,8 @@ import trio
 
 from eventgraph import Graph
 from rtp.cli import main
-from rtp.remote_graph import RemoteGraphError, fetch_graph
+from rtp.remote import RemoteError
+from rtp.remote_graph import fetch_graph
 from rtp.server.config import NO_TOKEN, Host, HttpConfig, Origin, Token
 from rtp.server.config_file import ConfigError, load_config
 from rtp.server.errors import StartError
@@ -165,9 +166,9 @@ async def test_command_line_shows_the_token_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with Graph() as graph, serving(graph, ANYWHERE) as url:
-        with pytest.raises(RemoteGraphError, match="wants a token: set the environment variable"):
+        with pytest.raises(RemoteError, match="wants a token: set the environment variable"):
             await trio.to_thread.run_sync(fetch_graph, url)
-        with pytest.raises(RemoteGraphError, match="wants another token"):
+        with pytest.raises(RemoteError, match="wants another token"):
             await trio.to_thread.run_sync(fetch_graph, url, "wrong")
         monkeypatch.setenv(VARIABLE, SECRET)
         assert await trio.to_thread.run_sync(partial(main, ["graph", "--url", url])) == 0

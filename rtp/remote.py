@@ -1,0 +1,92 @@
+"""Asking a running server over HTTP, for the command line."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Final
+
+import httpx
+
+from .errors import RtpError
+
+TIMEOUT: Final = 5.0
+"""Seconds; a server that needs longer for its graph is stuck."""
+
+
+class RemoteError(RtpError):
+    """The server is not to be had, or does not do it; the message says what to do."""
+
+
+def ask(
+    method: str,
+    url: str,
+    path: str,
+    token: str = "",
+    *,
+    params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+    timeout: float = TIMEOUT,
+) -> httpx.Response:
+    """Send one request.
+
+    Args:
+        url: of the server, as ``eventgraph serve`` prints it; with the path or without.
+        token: that the server wants, if any.
+        timeout: seconds.
+    Returns:
+        The answer, whatever its status but 401.
+    Raises:
+        RemoteError: nobody answers, or the token is none.
+    """
+    try:
+        base = httpx.URL(url)
+        if base.scheme not in {"http", "https"} or not base.host:
+            raise httpx.InvalidURL("no http or https with a host")
+        target = base.copy_with(path=base.path.removesuffix("/").removesuffix(path) + path)
+        sent = dict(headers or {})
+        if token:
+            sent["authorization"] = f"Bearer {token}"
+        # A proxy of the environment cannot know this machine's own servers.
+        with httpx.Client(trust_env=not _is_loopback(base.host), timeout=timeout) as client:
+            response = client.request(method, target, params=params, headers=sent, content=content)
+    except UnicodeEncodeError:
+        raise RemoteError("EVENTGRAPH_TOKEN is no token: it is not ASCII") from None
+    except httpx.InvalidURL:
+        raise RemoteError(
+            f"--url: expected something like http://127.0.0.1:8080, got {url!r}"
+        ) from None
+    except httpx.ConnectError as error:
+        raise RemoteError(
+            f"no server answers at {url}: start one with `eventgraph serve`, "
+            "or say where it is with --url"
+        ) from error
+    except httpx.TimeoutException as error:
+        raise RemoteError(
+            f"the server at {url} has not answered for {timeout:g} s; is it stuck?"
+        ) from error
+    except httpx.HTTPError as error:
+        raise RemoteError(
+            f"{url} does not answer like an eventgraph server ({error}); check --url"
+        ) from error
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise RemoteError(
+            f"{url} wants {'another' if token else 'a'} token: "
+            "set the environment variable EVENTGRAPH_TOKEN to that of the server"
+        )
+    return response
+
+
+def check_status(response: httpx.Response) -> None:
+    """Raises: RemoteError: it is not 200."""
+    if response.status_code != httpx.codes.OK:
+        target = response.url.copy_with(query=None)
+        raise RemoteError(
+            f"{target} answers {response.status_code} {response.reason_phrase}; check --url"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
