@@ -28,6 +28,7 @@ from eventgraph.errors import NodeExitedError
 from eventgraph.event import Event
 from eventgraph.lifecycle.attachment import client_links, server_links, watcher_of
 from eventgraph.lifecycle.own_task import OwnTask, is_a_failure
+from eventgraph.lifecycle.passages import Passages
 from eventgraph.lifecycle.state import LifecycleState, Principal, Step, after, next_step
 from eventgraph.link import Link, Notice
 from eventgraph.member import Member
@@ -60,22 +61,11 @@ class LifecycleStatistics(msgspec.Struct, frozen=True):
     dropped: dict[str, int]  # events that on_input did not get: "stopped", "abrupt"
 
 
-class _Passage:
-    """What waits for a state: until it is entered, or never will be."""
-
-    __slots__ = ("entered", "over")
-
-    def __init__(self) -> None:
-        self.entered = False
-        self.over = trio.Event()
-
-
 class Lifecycle:
     """Runs one node by demand."""
 
     __slots__ = (
         "_awaited_by",
-        "_closed",
         "_dropped",
         "_failures",
         "_leaving",
@@ -117,8 +107,7 @@ class Lifecycle:
         self._run: OwnTask | None = None
         self._linger: OwnTask | None = None
         self._lingered = False  # long enough
-        self._passages: dict[LifecycleState, _Passage] = {}  # for who waits for a state
-        self._closed = False
+        self._passages = Passages()
         self._starts = self._stops = self._failures = 0
         self._dropped: Counter[str] = Counter()
         if member.inputs or member.outputs.up:  # an observer was quicker
@@ -231,9 +220,7 @@ class Lifecycle:
         try:
             await self._finish_stop()
         finally:
-            self._closed = True
-            for passage in self._passages.values():
-                passage.over.set()
+            self._passages.close()
 
     async def _start(self) -> None:
         self._move(Step.START)
@@ -383,20 +370,13 @@ class Lifecycle:
 
     def _move(self, step: Step) -> None:
         self.state = after(self.state, step)
-        passage = self._passages.pop(self.state, None)
-        if passage is not None:
-            passage.entered = True
-            passage.over.set()
+        self._passages.enter(self.state)
 
     async def wait_state(self, state: LifecycleState) -> None:
         """Return when the node is in a state, or has been in it meanwhile."""
         if self.state is state:
             await trio.lowlevel.checkpoint()
-            return
-        passage = self._passages.setdefault(state, _Passage())
-        if not self._closed:
-            await passage.over.wait()
-        if not passage.entered:
+        elif not await self._passages.wait(state):
             raise NodeExitedError(f"{self.member.address} has left: it will not be {state}")
 
     def statistics(self) -> LifecycleStatistics:
