@@ -18,7 +18,8 @@ From the top down, each layer needing only those below it::
     mixing  mixed_frame                a room's frame, and who hears what of it
     jitter  playout  timeline  transit when which packet is due
     shared_encoding  frame_encoder     encoders, and who shares them
-    codec_pool  codecs  packetizer     sound to packets and back
+    codec_pool  codecs                 sound to payloads and back
+    packetizer                         payloads to packets
     recording                          sound and pictures to a file
     video                              pictures to packets and back
     reorder                            packets in order, for who can wait a little

@@ -10,10 +10,10 @@ _MASK_32 = 0xFFFFFFFF
 
 
 class Packetizer:
-    """Gives payloads an SSRC, sequence numbers and timestamps.
+    """Gives payloads an SSRC, sequence numbers, timestamps and the marker.
 
-    Timestamps follow those of the sound, so gaps stay; the packet after one has the marker, as
-    after silence (RFC 3551 §4.1).
+    Of sound (`packetize`) a packet after a gap has the marker, as after silence (RFC 3551 §4.1);
+    of pictures (`packetize_frame`) it is the last packet of each (§5). Gaps stay.
     """
 
     __slots__ = ("_expected", "_payload_type", "_sequence_number", "_timestamp_offset", "ssrc")
@@ -54,6 +54,29 @@ class Packetizer:
             level_octet: of the sound in it; see `rtp.audio_level`. None: not known.
         """
         marker = int(timestamp != self._expected)
+        self._expected = timestamp + duration
+        return self._number(payload, timestamp, marker, csrc, level_octet)
+
+    def packetize_frame(self, payloads: Sequence[bytes], timestamp: int) -> list[RtpPacket]:
+        """The packets of a picture, which have one timestamp.
+
+        Args:
+            timestamp: clock ticks; never rolls over.
+        """
+        last = len(payloads) - 1
+        return [
+            self._number(payload, timestamp, int(place == last), (), None)
+            for place, payload in enumerate(payloads)
+        ]
+
+    def _number(
+        self,
+        payload: bytes,
+        timestamp: int,
+        marker: int,
+        csrc: Sequence[int],
+        level_octet: int | None,
+    ) -> RtpPacket:
         sequence_number = self._sequence_number
         rtp_timestamp = (timestamp + self._timestamp_offset) & _MASK_32
         data = build_packet(
@@ -66,7 +89,6 @@ class Packetizer:
             csrc=csrc,
         )
         self._sequence_number = (sequence_number + 1) & _MASK_16
-        self._expected = timestamp + duration
         return RtpPacket(
             data,
             marker,

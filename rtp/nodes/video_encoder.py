@@ -11,6 +11,7 @@ from eventgraph import Event, Node, NodeDelegate
 from ..codec_pool import codec_pool
 from ..media import END, KEYFRAME_REQUEST, RTP, VIDEO
 from ..packet import HEADER_LENGTH
+from ..packetizer import Packetizer
 from ..payload_format import PayloadFormat
 from ..video.codecs import (
     CLOCK_RATE,
@@ -19,7 +20,6 @@ from ..video.codecs import (
     VideoFrameEncoder,
     find_codec,
 )
-from ..video.packetizer import VideoPacketizer
 
 MIN_MTU: Final = 64
 """Octets; below that packets would be all headers."""
@@ -103,7 +103,7 @@ class VideoEncoder(Node):
         self._payload_size = mtu - HEADER_LENGTH
         self._key_interval = key_interval * CLOCK_RATE
         self._request_interval = request_interval
-        self._packetizer = VideoPacketizer(payload_type)
+        self._packetizer = Packetizer(payload_type)
         self._asked = False  # for a key frame
         self._begin_source()
 
@@ -180,7 +180,7 @@ class VideoEncoder(Node):
             self._key_timestamp = timestamp
             self._key_at = now
             self.key_frames += 1
-        for number, packet in enumerate(self._packetizer.packetize(payloads, timestamp), 1):
+        for number, packet in enumerate(self._packetizer.packetize_frame(payloads, timestamp), 1):
             self._delegate.broadcast(Event(RTP, packet))
             if not number % BURST:
                 await trio.lowlevel.checkpoint()

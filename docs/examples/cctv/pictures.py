@@ -9,8 +9,8 @@ from collections import Counter
 from typing import Final
 
 from rtp.packet import RtpPacket
+from rtp.packetizer import Packetizer
 from rtp.video.h264 import START_CODE, ParameterSets, is_h264_key_frame, read_h264, split_h264
-from rtp.video.packetizer import VideoPacketizer
 
 PAYLOAD_TYPE: Final = 101
 """Of H.264 inside the graph (`rtp.payload_format.GRAPH_FORMATS`)."""
@@ -44,7 +44,7 @@ class CameraPictures:
         self.drops: Counter[str] = Counter()
         self.reordered = 0
         self.frames = 0
-        self._packetizer = VideoPacketizer(PAYLOAD_TYPE)
+        self._packetizer = Packetizer(PAYLOAD_TYPE)
         self.begin(b"")
 
     def begin(self, description: bytes) -> None:
@@ -81,7 +81,9 @@ class CameraPictures:
             self.drops["before key frame"] += 1
             return []
         self.frames += 1
-        return self._packetizer.packetize(split_h264(frame, PAYLOAD_SIZE), self._timestamp(time))
+        return self._packetizer.packetize_frame(
+            split_h264(frame, PAYLOAD_SIZE), self._timestamp(time)
+        )
 
     def _timestamp(self, time: float | None) -> int:
         """Clock ticks that only go up."""
