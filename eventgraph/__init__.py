@@ -11,14 +11,16 @@ From the top down, each layer needing only those below it::
     runtime  backlog  dispatch         what nodes share; who waits; whose turn it is
     parking                            one task that sleeps until it is wanted
     topology  departure  link  state   plain data and pure decisions
-    observer  event  errors
+    observer  counts  event  errors
 
 ``eventgraph.lifecycle`` runs nodes by demand.
 ``eventgraph.streams`` keeps links true to rules.
 ``eventgraph.formats`` says what fits to what, ``eventgraph.language`` composes graphs from text.
+``eventgraph.pipes`` joins nodes on different machines.
 ``eventgraph.views`` draws a snapshot; ``eventgraph.testing`` is for tests of one's own nodes.
 """
 
+from eventgraph.counts import Counts, RemoteLink
 from eventgraph.delegate import NodeDelegate
 from eventgraph.errors import (
     FormatMismatchError,
@@ -39,7 +41,7 @@ from eventgraph.node import Node
 from eventgraph.observer import Observer
 from eventgraph.runtime import Crash
 from eventgraph.state import NodeState
-from eventgraph.statistics import Counts, GraphSnapshot, LinkSnapshot, NodeSnapshot
+from eventgraph.statistics import GraphSnapshot, LinkSnapshot, NodeSnapshot
 
 __all__ = [
     "Address",
@@ -67,4 +69,5 @@ __all__ = [
     "NodeSnapshot",
     "NodeState",
     "Observer",
+    "RemoteLink",
 ]

@@ -9,11 +9,13 @@ There are three ways out, and each ends in ``on_exit`` and then ``_left``:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import trio
 
 from eventgraph.backlog import Backlog
+from eventgraph.counts import RemoteLink
 from eventgraph.event import Address
 from eventgraph.link import DropReason, Link, Tally, Vertex
 from eventgraph.runtime import Runtime
@@ -41,6 +43,7 @@ class Member(Vertex):
         "from_threads",
         "gone",
         "leaving",
+        "remote_links",
         "runtime",
         "to_self",
         "type_name",
@@ -60,6 +63,7 @@ class Member(Vertex):
         self.backlog: Backlog | None = None
         self.error: BaseException | None = None  # what it crashed of
         self.watcher: LinkWatcher | None = None
+        self.remote_links: Callable[[], Iterable[RemoteLink]] | None = None  # for the snapshot
         self._entry: trio.Event | None = None  # made when somebody waits for it
         self._departure: trio.Event | None = None
 

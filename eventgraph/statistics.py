@@ -10,23 +10,20 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from eventgraph.counts import Counts
 from eventgraph.event import Address
 from eventgraph.link import Link, Tally
 from eventgraph.member import Member
 from eventgraph.runtime import Crash, Runtime
 
-
-class Counts(msgspec.Struct, frozen=True):
-    """Events on one way into a channel."""
-
-    offered: int = 0
-    handled: int = 0
-    queued: int = 0
-    dropped: dict[str, int] = {}  # by reason
+REMOTE = "remote"
 
 
 class LinkSnapshot(msgspec.Struct, frozen=True):
-    """A link that is up, or that is down while its sender has yet to be told."""
+    """A link that is up, or that is down while its sender has yet to be told.
+
+    One that leads out of the graph, or into it, has a negative id.
+    """
 
     id: int
     sender: Address
@@ -36,7 +33,10 @@ class LinkSnapshot(msgspec.Struct, frozen=True):
 
 
 class NodeSnapshot(msgspec.Struct, frozen=True):
-    """A node, its limits and how full it is."""
+    """A node, its limits and how full it is.
+
+    The far end of a link that leads out of the graph is shown as a node in the state ``remote``.
+    """
 
     address: Address
     type: str  # name of its class
@@ -77,11 +77,35 @@ def take_snapshot(runtime: Runtime) -> GraphSnapshot:
         for member, inbox, tally in zip(members, inboxes, threads, strict=True)
     ]
     links = [_link(link, queued) for member in members for link in _links_of(member)]
+    for member in members:
+        _add_remote(member, nodes, links)
     tallies: list[Tally] = [runtime.topology.retired, retired_threads, *threads]
     tallies += (member.to_self for member in members)
     tallies += (link for member in members for link in _links_of(member))
     totals = _counts(tallies, sum(queued.values()))
     return GraphSnapshot(nodes, links, totals, runtime.crash_count, list(runtime.crashes))
+
+
+def _add_remote(member: Member, nodes: list[NodeSnapshot], links: list[LinkSnapshot]) -> None:
+    """Show the ways from a node out of the graph, and from there to it."""
+    for way in member.remote_links() if member.remote_links is not None else ():
+        ends = (way.far, member.address) if way.incoming else (member.address, way.far)
+        links.append(LinkSnapshot(way.id, *ends, way.up, way.counts))
+        nodes.append(
+            NodeSnapshot(
+                address=way.far,
+                type=way.type,
+                state=REMOTE,
+                inputs=int(not way.incoming),
+                outputs=int(way.incoming),
+                max_links=1,
+                channel_size=way.room,
+                queued=way.counts.queued,
+                waiting=0,
+                to_self=Counts(),
+                from_threads=Counts(),
+            )
+        )
 
 
 def _links_of(member: Member) -> list[Link]:

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from eventgraph.counts import Counts
 from eventgraph.event import Address
-from eventgraph.statistics import Counts, GraphSnapshot, LinkSnapshot, NodeSnapshot
+from eventgraph.statistics import GraphSnapshot, LinkSnapshot, NodeSnapshot
 
 _DECODER = msgspec.json.Decoder(GraphSnapshot)
 
@@ -26,6 +27,7 @@ _COLOURS = {
     "entering": ("#eef7e8", "#5b9138"),
     "exiting": ("#fdf3d8", "#b58a1b"),
     "crashed": ("#fbdcdc", "#c0392b"),
+    "remote": ("#efe9fb", "#7a5cc0"),
     GONE: ("#f2f2f2", "#8a8a8a"),
 }
 _DASHED = frozenset({"exiting", GONE})

@@ -15,6 +15,8 @@ from rtp.errors import RtpError
 
 PROGRAM: Final = "eventgraph"
 OWN_PACKAGES: Final = frozenset({"eventgraph", "rtp", "benchmarks"})
+EXTRAS: Final = {"ifaddr": "pipes", "pynng": "pipes", "zmq": "zmq"}
+"""Which extra has a package; all others are of ``rtp``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package in OWN_PACKAGES:
             raise
-        return _fail(f"{package} is not installed; try: pip install 'eventgraph[rtp]'", 1)
+        extra = EXTRAS.get(package, "rtp")
+        return _fail(f"{package} is not installed; try: pip install 'eventgraph[{extra}]'", 1)
     except BrokenPipeError:  # as by `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from cyclopts import App, Parameter, validators
 
 from rtp.errors import RtpError
+from rtp.pipe_commands import pipes
 from rtp.text_commands import add_text_commands
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def bench(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, show=F
 app.command(bench, sort_key=3, help_flags=(), version_flags=())  # the benchmarks have their own
 
 add_text_commands(app, DEFAULT_URL)
+app.command(pipes)
 
 
 def _settings(

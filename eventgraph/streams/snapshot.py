@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
+from eventgraph.counts import Counts
 from eventgraph.event import Address
 from eventgraph.state import TAKES_LINKS
-from eventgraph.statistics import Counts, GraphSnapshot
+from eventgraph.statistics import GraphSnapshot
 from eventgraph.streams.definitions import Definitions, Pair
 from eventgraph.streams.rule import Rule
 

@@ -42,8 +42,10 @@ def test_eventgraph_never_imports_rtp() -> None:
 
 
 def test_libraries_stay_in_their_layer() -> None:
-    for library in ("aiortc", "av", "numpy", "starlette", "hypercorn", "cyclopts", "httpx"):
+    for library in ("aiortc", "av", "numpy", "starlette", "hypercorn", "cyclopts"):
         assert outside("eventgraph", library) == []
+    for library in ("pynng", "zmq", "httpx"):
+        assert all(name.startswith("eventgraph.pipes.") for name in outside("eventgraph", library))
     for library in ("asyncio", "trio_asyncio"):
         assert outside("eventgraph", library) == []
 

@@ -1,0 +1,206 @@
+"""What travels: messages of events, and the reports that answer them. Pure.
+
+A message on a pipe::
+
+     0                   1                   2                   3
+     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+    +-------------------------------+---------------+---------------+
+    |          magic, "eg"          | version (1)   |     flags     |
+    +-------------------------------+---------------+---------------+
+    |            epoch: drawn anew for each pipe that opens         |
+    +---------------------------------------------------------------+
+    |          sequence number of the first event, 64 bits          |
+    |                                                               |
+    +---------------------------------------------------------------+
+    |   MessagePack: an array of events {cmd, obj, reply_to} ...
+
+A message without events is a sign of life. In ``raw`` mode there is none of this: the bytes of
+an event's ``obj`` are the message, as any SP or ZMTP program sends it.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from eventgraph.event import Address, Event
+from eventgraph.pipes.errors import EventFormatError, WireError
+
+MAGIC = b"eg"
+VERSION = 1
+REDELIVERED = 0x01  # flag: somebody may have had these events before
+HEADER = struct.Struct(">2sBBIQ")
+_ARRAY16, _ARRAY32 = struct.Struct(">BH"), struct.Struct(">BI")  # MessagePack, by length
+
+UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeError)
+_PARTS = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
+Hook = Callable[[Any], Any]
+
+
+class EventEncoder:
+    """Turns one event into bytes, once for all groups.
+
+    Args:
+        hook: turns what MessagePack does not know into what it does, as msgspec's ``enc_hook``.
+    """
+
+    def __init__(self, hook: Hook | None = None) -> None:
+        self._encode = msgspec.msgpack.Encoder(enc_hook=hook).encode
+
+    def encode(self, event: Event) -> bytes:
+        """The event as a MessagePack map.
+
+        Raises:
+            EventFormatError: it holds what cannot be encoded.
+        """
+        try:
+            return self._encode(event)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise EventFormatError(f"event {event.cmd} cannot travel: {error}") from error
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message that has arrived."""
+
+    epoch: int
+    sequence: int  # of the first event
+    redelivered: bool
+    events: list[Event]
+    places: list[int] | None = None  # of the events in the message, if some could not be read
+    malformed: int = 0  # events that could not be read
+
+    def count(self, handed: int) -> int:
+        """How many events of the message are done with when so many of ``events`` are."""
+        if self.places is None:
+            return handed
+        if handed == len(self.events):
+            return handed + self.malformed
+        return self.places[handed]
+
+
+class MessageDecoder:
+    """Turns messages into events.
+
+    Args:
+        payload_type: what ``obj`` is to be, checked: any type that msgspec knows. With
+            ``memoryview`` the bytes are not copied out of the message.
+        hook: as msgspec's ``dec_hook``: ``(type, value) -> value of that type``.
+    """
+
+    def __init__(
+        self, payload_type: Any = Any, hook: Callable[[type, Any], Any] | None = None
+    ) -> None:
+        event_type: Any = Event
+        if payload_type is not Any:
+            event_type = msgspec.defstruct(
+                "Event",
+                [
+                    ("cmd", int),
+                    ("obj", payload_type | None, None),
+                    ("reply_to", Address | None, None),
+                ],
+                bases=(Event,),
+                frozen=True,
+            )
+        self._decode = msgspec.msgpack.Decoder(list[event_type], dec_hook=hook).decode
+        self._decode_one = msgspec.msgpack.Decoder(event_type, dec_hook=hook).decode
+
+    def decode(self, message: bytes | memoryview) -> Message:
+        """Read a message; events in it that are not as they should be are counted, and left out.
+
+        Raises:
+            WireError: it is none, or of another version.
+        """
+        if len(message) < HEADER.size:
+            raise WireError(f"{len(message)} bytes are too few for a message")
+        magic, version, flags, epoch, sequence = HEADER.unpack_from(message)
+        if magic != MAGIC:
+            raise WireError("not a message of eventgraph; is the other side in raw mode?")
+        if version != VERSION:
+            raise WireError(f"message of version {version}; this side speaks {VERSION}")
+        redelivered = bool(flags & REDELIVERED)
+        try:
+            return Message(epoch, sequence, redelivered, self._decode(message[HEADER.size :]))
+        except UNREADABLE:
+            events, places, malformed = self._decode_each(message[HEADER.size :])
+            return Message(epoch, sequence, redelivered, events, places, malformed)
+
+    def _decode_each(self, body: bytes | memoryview) -> tuple[list[Event], list[int], int]:
+        try:
+            parts = _PARTS.decode(body)
+        except UNREADABLE as error:
+            raise WireError(f"events that cannot be read: {error}") from error
+        events: list[Event] = []
+        places: list[int] = []
+        for place, part in enumerate(parts):
+            with suppress(*UNREADABLE):
+                events.append(self._decode_one(part))
+                places.append(place)
+        return events, places, len(parts) - len(events)
+
+
+def encode_message(
+    epoch: int, sequence: int, events: Sequence[bytes], *, redelivered: bool = False
+) -> bytes:
+    """A message of events that `EventEncoder` has encoded; no more than 2**32 - 1 of them."""
+    count = len(events)
+    header = HEADER.pack(MAGIC, VERSION, REDELIVERED if redelivered else 0, epoch, sequence)
+    length = _ARRAY16.pack(0xDC, count) if count <= 0xFFFF else _ARRAY32.pack(0xDD, count)
+    return b"".join((header, length, *events))
+
+
+class Range(msgspec.Struct, frozen=True, array_like=True):
+    """Events that travelled in one message, or the first ones of it."""
+
+    sequence: int  # of the first event of the message
+    count: int
+
+
+class Report(msgspec.Struct, frozen=True, tag_field="kind", tag="report"):
+    """What a member says of what it got; also its sign of life."""
+
+    group: str
+    member: str
+    epoch: int
+    held: list[int] = []  # messages that have arrived since the last report, by sequence number
+    taken: list[Range] = []  # handled; a message is named once, with all or some of its events
+    leaving: bool = False  # what it holds and has not taken, it never will
+    number: int = 0  # counted by the member; one that comes twice has the same. 0: not counted
+
+
+class Reply(msgspec.Struct, frozen=True, tag_field="kind", tag="reply"):
+    """What the sender answers."""
+
+    known: bool  # False: no such pipe, group or member here
+
+
+_REPORTS = msgspec.msgpack.Decoder(Report)
+_REPLIES = msgspec.msgpack.Decoder(Reply)
+encode_control = msgspec.msgpack.Encoder().encode
+
+
+def decode_report(data: bytes) -> Report:
+    """Read a report.
+
+    Raises:
+        WireError: it is none.
+    """
+    try:
+        return _REPORTS.decode(data)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise WireError(f"not a report: {error}") from error
+
+
+def decode_reply(data: bytes) -> Reply:
+    """Read a reply.
+
+    Raises:
+        WireError: it is none.
+    """
+    try:
+        return _REPLIES.decode(data)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise WireError(f"not a reply: {error}") from error

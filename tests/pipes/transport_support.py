@@ -1,0 +1,59 @@
+"""What the tests of transports share: certificates, waiting, and what is left behind."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+import trustme
+
+from eventgraph.pipes.transport import SocketLimits, Tls
+
+QUICK = SocketLimits(max_message_size=17 << 20, reconnect_min=0.01, reconnect_max=0.1)
+LIMIT = 10.0  # seconds; far more than anything takes
+
+
+def certificates(directory: Path, authority: trustme.CA, host: str = "127.0.0.1") -> Tls:
+    """Files of a party that stands for ``host``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    leaf = authority.issue_cert(host)
+    files = Tls(directory / "ca.pem", directory / "certificate.pem", directory / "key.pem")
+    authority.cert_pem.write_to_path(files.ca)
+    leaf.cert_chain_pems[0].write_to_path(files.certificate)
+    leaf.private_key_pem.write_to_path(files.key)
+    return files
+
+
+async def until(condition: Callable[[], bool], limit: float = LIMIT) -> None:
+    """Wait until it holds."""
+    with trio.fail_after(limit):
+        while not condition():  # noqa: ASYNC110 - it is of threads that know no trio event
+            await trio.sleep(0.002)
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def descriptors() -> int:
+    """How many files are open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def threads() -> list[str]:
+    """The names of all threads, also of those that Python does not know.
+
+    Without nng's own, which stay, and trio's, which stay for some seconds.
+    """
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return sorted(name for name in names if not name.startswith(("nng:", "Trio thread")))
+
+
+def memory() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
