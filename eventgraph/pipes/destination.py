@@ -19,6 +19,7 @@ from eventgraph.pipes.errors import (
     DestinationExistsError,
     EventFormatError,
     EventTooLargeError,
+    TransportError,
     WireError,
 )
 from eventgraph.pipes.options import Binding, DestinationOptions
@@ -45,6 +46,7 @@ from eventgraph.pipes.wire import (
 
 _logger = logging.getLogger(__name__)
 
+MAX_REPORT = 256 << 10  # bytes; far above what the windows of one member can fill
 ENVELOPE = HEADER.size + 5  # bytes of a message around its events
 
 
@@ -77,7 +79,8 @@ class Destination(Endpoint):
     ) -> None:
         super().__init__(f"destination {name}")
         self.name = name
-        self.options = options
+        largest = min(options.max_batch_bytes, limits.max_message_size - ENVELOPE)
+        self.options = msgspec.structs.replace(options, max_batch_bytes=largest)
         self._transport = transport
         self._prefix = prefix
         self._binding = binding
@@ -87,6 +90,9 @@ class Destination(Endpoint):
         self._pipes: dict[str, Pipe] = {}
         self._ended: list[PipeStatistics] = []
         self._unheard = 0
+        self._entries: Mapping[str, bytes] = {}
+        self._unopened = False  # whether a group has no pipe because none could be opened
+        self._complained: set[str] = set()
         self._closing = False
         self._writers: trio.Nursery | None = None
         self._answerer: Answerer | None = None
@@ -122,9 +128,9 @@ class Destination(Endpoint):
             with trio.move_on_after(timeout):
                 while full := self._have_no_room(encoded):
                     await full[0].wait_for_room(encoded)
-            self._check_open()
         elif any(pipe.ledger.full_batch for pipe in self._pipes.values()):
             await trio.lowlevel.checkpoint()  # a message is full: let it be sent
+        self._check_open()  # it may have ended meanwhile
         return self._offer(encoded)
 
     def _have_no_room(self, encoded: bytes) -> list[Pipe]:
@@ -189,14 +195,27 @@ class Destination(Endpoint):
 
     def _look_at(self, entries: Mapping[str, bytes]) -> None:
         """The registry shows these entries of the destination."""
+        self._entries, self._unopened = entries, False
         entry = read_entries(self._prefix, entries).get(self.name)
         groups = entry.groups if entry is not None else {}
         for group, standing in groups.items():
             if group not in self._pipes and standing.members and self._ready.is_set():
-                self._open(group)
+                self._try_to_open(group)
         for group, pipe in self._pipes.items():
             pipe.set_registered(groups[group].members if group in groups else ())
         self._tell()
+
+    def _try_to_open(self, group: str) -> None:
+        """Open a pipe; if there is no port or no descriptor left, the others go on."""
+        try:
+            self._open(group)
+        except (TransportError, OSError) as error:
+            self._unopened = True
+            if group not in self._complained:
+                self._complained.add(group)
+                _logger.warning("%s, group %s: %s; trying again", self.label, group, error)
+        else:
+            self._complained.discard(group)
 
     def _open(self, group: str) -> None:
         assert self._writers is not None
@@ -264,9 +283,13 @@ class Destination(Endpoint):
                 empty = pipe.empty_since
                 if empty is not None and now - empty >= self.options.group_linger:
                     self._end_pipe(group)
+            if self._unopened:
+                self._look_at(self._entries)
             self._tell()
 
     def _answer(self, question: bytes) -> bytes:
+        if len(question) > MAX_REPORT:
+            return encode_control(Reply(False))
         try:
             report = decode_report(question)
         except WireError as error:

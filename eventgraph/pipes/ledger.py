@@ -153,8 +153,9 @@ class Ledger:
 
     def unsent(self, batch: Batch) -> None:
         """Sending was cut off: the batch is first in the queue again."""
-        self._forget(batch)
-        self._again.appendleft(batch)
+        if self.in_flight.get(batch.sequence) is batch:  # else it was given up meanwhile
+            self._forget(batch)
+            self._again.appendleft(batch)
 
     # What members report
 
@@ -191,7 +192,8 @@ class Ledger:
             self._lost -= count
             self._received += count
         else:
-            self._duplicates += max(range_.count, 0)
+            count = min(range_.count, self.options.max_batch_events)
+            self._duplicates += count if range_.sequence < self._next_sequence else 0
 
     # What is given up
 

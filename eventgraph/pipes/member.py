@@ -1,5 +1,6 @@
 """Member: the receiving end, one of those that share the events of a group."""
 
+import logging
 import os
 import socket
 import uuid
@@ -29,6 +30,8 @@ from eventgraph.pipes.registration import Registration
 from eventgraph.pipes.registry import Registry
 from eventgraph.pipes.transport import Asker, SocketLimits, Transport
 from eventgraph.pipes.wire import Message, MessageDecoder, decode_reply, encode_control
+
+_logger = logging.getLogger(__name__)
 
 PREFETCH = 16  # messages that may wait for the application; the others wait on the way
 REPORT_PAUSE = 0.005  # seconds between two reports: many messages share one
@@ -89,6 +92,8 @@ class Member(Endpoint):
         self._working, self._idle = trio.CancelScope(), trio.Event()
         self._record: PipeRecord | None = None  # of the pipe that is dialled
         self._listed: PipeRecord | None = None  # that stands in the registry
+        self._refused: PipeRecord | None = None  # that cannot be dialled
+        self._reliability = Reliability.AT_MOST_ONCE  # of the pipe that was dialled last
         self._asker: Asker | None = None
         self._last_data = self._last_reply = 0.0
         self._redials = 0
@@ -135,16 +140,16 @@ class Member(Endpoint):
 
     def _all_handed(self) -> None:
         """The application has a whole message. Is it done with it, when it may have it twice?"""
-        if self._record is None or self._record.reliability is Reliability.AT_MOST_ONCE:
+        if self._reliability is Reliability.AT_MOST_ONCE:
             self._intake.finish()
             self._to_report.set()
 
     async def _next(self) -> Delivery:
         if self._busy:
             raise trio.BusyResourceError(f"another task receives as {self.label}")
-        await trio.lowlevel.checkpoint()
         self._busy = True
         try:
+            await trio.lowlevel.checkpoint()
             while True:
                 delivery = self._intake.next_delivery()
                 self._to_report.set()
@@ -186,6 +191,8 @@ class Member(Endpoint):
         """Dial what the registry shows, and stay with what still gives signs of life."""
         if self._listed == self._record:
             return
+        if self._listed is not None and self._listed == self._refused:
+            return
         if self._listed is None:
             last_sign = max(self._last_data, self._last_reply)
             if self._pull.connections and self._clock() - last_sign <= self._keepalive:
@@ -201,10 +208,21 @@ class Member(Endpoint):
             self._asker = None
         if record is not None:
             self._intake.follow(None if record.control is None else record.epoch)
+            self._reliability = record.reliability
             self._last_data = self._last_reply = self._clock()
-            self._pull.dial(record.url)
-            if record.control is not None:
-                self._asker = self._transport.asker(record.control)
+            try:
+                self._pull.dial(record.url)
+                if record.control is not None:
+                    self._asker = self._transport.asker(record.control)
+            except TransportError as error:  # anybody may write to the registry
+                _logger.warning(
+                    "%s: cannot dial: %s; is the sender set up otherwise (TLS, transport)? Waiting",
+                    self.label,
+                    error,
+                )
+                self._pull.hang_up(record.url)
+                self._record = None
+                self._refused = record
         self._to_report.set()
         self._tell()
 

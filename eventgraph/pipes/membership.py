@@ -13,12 +13,14 @@ class Membership:
     """The members of one group.
 
     Args:
-        keepalive: seconds of silence after which a member counts as dead; None: members do not
-            report, as in raw mode, and the registry alone decides.
+        keepalive: seconds of silence after which a member counts as dead.
+        reports: whether members report. If not, as in raw mode, the registry decides: a member
+            is one until its key has been gone for the keepalive time.
     """
 
-    def __init__(self, keepalive: float | None) -> None:
+    def __init__(self, keepalive: float, *, reports: bool = True) -> None:
         self._keepalive = keepalive
+        self._reports = reports
         self._registered: set[str] = set()
         self._heard: dict[str, float] = {}  # when it was last heard of, or first seen
         self._left: set[str] = set()  # said so; their keys may still stand
@@ -27,9 +29,8 @@ class Membership:
         """The registry shows these."""
         self._registered = set(members)
         self._left &= self._registered
-        if self._keepalive is not None:
-            for member in self._registered - self._left:
-                self._heard.setdefault(member, now)
+        for member in self._registered - self._left:
+            self._heard.setdefault(member, now)
 
     def heard(self, member: str, now: float) -> None:
         """A member has reported."""
@@ -49,8 +50,8 @@ class Membership:
 
     def alive(self, now: float) -> set[str]:
         """Who can be expected to take events."""
-        if self._keepalive is None:
-            return self._registered - self._left
+        if not self._reports:
+            self._heard |= dict.fromkeys(self._registered, now)
         for member, heard in list(self._heard.items()):
             if now - heard > self._keepalive and member not in self._registered:
                 del self._heard[member]

@@ -6,6 +6,7 @@ WebSocket each that was cut while it waited for its reader (``ws_str_recv`` in w
 a receive that nothing ends). So this dials, and while it stands, nng dials a local socket.
 """
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from itertools import count
 
 import trio
 
+from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.nng_bind import Listening
 from eventgraph.pipes.nng_connection import GONE, PlainConnection, watch
 from eventgraph.pipes.nng_greeting import greet
@@ -57,31 +59,26 @@ class Bridge:
                             await self._bridge(reader)
                         finally:
                             await trio.aclose_forcefully(stream)
-                except (*GONE, trio.TooSlowError) as error:
+                except (*GONE, trio.TooSlowError, TransportError) as error:
                     _logger.debug("%s: %s", self._url, error)
                 await trio.sleep(pause)
                 pause = min(2 * pause, self._limits.reconnect_max)
 
     async def _bridge(self, reader: Reader) -> None:
         """Until one of both ends is gone."""
-        listening = Listening(self._local)
-        dialer = self._have_nng_dial(self._local)
-        try:
-            try:
+        with contextlib.closing(Listening(self._local)) as listening:
+            dialer = self._have_nng_dial(self._local)
+            with contextlib.ExitStack() as opened:
+                opened.callback(dialer.close)
                 with trio.fail_after(self._limits.keepalive):
                     await trio.lowlevel.wait_readable(listening.socket)
                 accepted, _ = listening.socket.accept()
-            finally:
-                listening.close()
-            accepted.setblocking(False)
-            local = PlainConnection(accepted)
-            try:
+                accepted.setblocking(False)
+                local = PlainConnection(accepted)
+                opened.callback(local.close)
                 await greet(local)
+                listening.close()  # nng is not to dial again
                 await self._carry(reader, local)
-            finally:
-                local.close()
-        finally:
-            dialer.close()
 
     async def _dial(self) -> trio.abc.Stream:
         stream = await trio.open_tcp_stream(self._url.bare_host, self._url.port)
@@ -95,13 +92,12 @@ class Bridge:
 
             @nursery.start_soon
             async def until_nng_hangs_up() -> None:
-                try:
+                with contextlib.suppress(*GONE):
                     await local.read(1)
-                except GONE:
-                    nursery.cancel_scope.cancel()
+                nursery.cancel_scope.cancel()
 
-            try:
+            with contextlib.suppress(*GONE):
                 while True:
                     await local.write(b"".join(unix_frame(await reader.message())))
-            except GONE:
-                nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+        await local.end()

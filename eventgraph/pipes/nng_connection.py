@@ -1,5 +1,6 @@
 """One accepted connection of a push socket; at its other end is a pull socket."""
 
+import contextlib
 import socket
 import ssl
 from abc import ABC, abstractmethod
@@ -79,6 +80,12 @@ class PlainConnection(Connection):
             except BlockingIOError:
                 await self._wait(trio.lowlevel.wait_writable)
         self._rest = memoryview(b"")
+
+    async def end(self) -> None:
+        """Say that nothing more comes, and wait until the other side has read all and hung up."""
+        with contextlib.suppress(*GONE):
+            self._socket.shutdown(socket.SHUT_WR)
+            await self.read(1)
 
     async def _wait(self, wait: Callable[[socket.socket], Awaitable[None]]) -> None:
         if self.closed:

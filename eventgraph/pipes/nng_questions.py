@@ -92,10 +92,12 @@ class NngAsker(Asker):
 
     async def ask(self, question: bytes, timeout: float) -> bytes:
         refuse_too_large(len(question), self._limit)
+        asked = False
         with trio.move_on_after(timeout):
             async with self._one_at_a_time:
                 if self._closed:
                     raise closed()
+                asked = True
                 try:
                     await self._send(question)
                     answer: bytes = await self._socket.arecv()
@@ -104,14 +106,14 @@ class NngAsker(Asker):
                 except pynng.NNGException as error:
                     raise TransportError(f"{self._url}: {error}") from error
                 return answer
-        self._dial_again()
+        if asked and not self._closed:
+            self._dial_again()
         raise TransportError(f"{self._url}: no answer within {timeout} s")
 
     def _dial_again(self) -> None:
         """As nng does not always notice that a connection was lost: see `nng_bridge`."""
-        if not self._closed:
-            self._dialer.close()
-            self._dialer = dial(self._socket, self._url, self._means.certificates)
+        self._dialer.close()
+        self._dialer = dial(self._socket, self._url, self._means.certificates)
 
     async def _send(self, question: bytes) -> None:
         while True:

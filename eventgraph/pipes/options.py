@@ -64,6 +64,9 @@ class Binding(msgspec.Struct, frozen=True):
     advertise: str | None = None
 
     def __post_init__(self) -> None:
+        told = self.advertise
+        if told is not None and (not told.isprintable() or set(told) & set(" /@*?#") or not told):
+            raise PipeOptionError(f"advertise {told!r} is no host that others could dial")
         first, last = self.ports
         if not (0 <= first <= last <= 65535) or (first == 0 and last != 0):
             raise PipeOptionError(f"ports {first}-{last} are no range within 1-65535")
@@ -87,6 +90,11 @@ class DestinationOptions(msgspec.Struct, frozen=True):
     drain_timeout: float = 5.0  # seconds that unregister waits for what is on its way
 
     def __post_init__(self) -> None:
+        for name, kind in (("reliability", Reliability), ("overflow", Overflow)):
+            try:
+                msgspec.structs.force_setattr(self, name, kind(getattr(self, name)))
+            except ValueError as error:
+                raise PipeOptionError(f"{name}: {error}; use {', '.join(kind)}") from None
         for name in ("queue_size", "queue_bytes", "max_batch_events", "max_batch_bytes", "window"):
             if getattr(self, name) < 1:
                 raise PipeOptionError(f"{name} is {getattr(self, name)}; it must be at least 1")

@@ -47,7 +47,7 @@ class Pipe:
         self.epoch = epoch
         self.push = push
         self.ledger = Ledger(options)
-        self.membership = Membership(None if options.raw else keepalive)
+        self.membership = Membership(keepalive, reports=not options.raw)
         self.empty_since: float | None = None
         self._label = label
         self._options = options
@@ -207,7 +207,7 @@ class Pipe:
 
     async def _wait_for_more(self, delay: float) -> None:
         with trio.move_on_after(delay):
-            while not self.ledger.full_batch:
+            while not self.ledger.full_batch and not self._beats_due:
                 await self._alarm.wait()
 
     def _encode(self, sequence: int, events: list[bytes], redelivered: bool) -> bytes:

@@ -10,7 +10,7 @@ The values are JSON. What cannot be read is as if it were not there: others writ
 """
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -32,7 +32,7 @@ class PipeRecord(msgspec.Struct, frozen=True):
     """The push socket of one group. By hand, for a foreign sender: ``{"url": …, "raw": true}``."""
 
     url: str
-    epoch: int = 0
+    epoch: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     raw: bool = False
     control: str | None = None  # where members report; nowhere in raw mode
     reliability: Reliability = Reliability.AT_MOST_ONCE

@@ -11,13 +11,25 @@ from pathlib import Path
 
 import msgspec
 
+from eventgraph.pipes.errors import PipeOptionError
+
+MIN_MESSAGE, MAX_MESSAGE = 1024, 1 << 30  # bytes
+MIN_TIME, MAX_TIME = 0.001, 3600.0  # seconds
+
 
 class Tls(msgspec.Struct, frozen=True):
-    """Files for mutual TLS: each side shows its certificate, and checks that of the other."""
+    """Files for mutual TLS: each side shows its certificate, and checks that of the other.
+
+    Strings are taken as paths.
+    """
 
     ca: Path  # PEM: who signs the certificates that we trust
     certificate: Path  # PEM: our own, with those between it and the CA
     key: Path  # PEM: the private key of it
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            msgspec.structs.force_setattr(self, name, Path(getattr(self, name)))
 
 
 class SocketLimits(msgspec.Struct, frozen=True):
@@ -27,6 +39,18 @@ class SocketLimits(msgspec.Struct, frozen=True):
     reconnect_min: float = 0.05  # seconds between two tries to dial, doubled up to the next
     reconnect_max: float = 1.0
     keepalive: float = 5.0  # seconds of silence after which a connection is dead
+
+    def __post_init__(self) -> None:
+        if not MIN_MESSAGE <= self.max_message_size <= MAX_MESSAGE:
+            raise PipeOptionError(
+                f"max_message_size is {self.max_message_size} bytes; "
+                f"it must be {MIN_MESSAGE} to {MAX_MESSAGE}"
+            )
+        for name in ("reconnect_min", "reconnect_max", "keepalive"):
+            if not MIN_TIME <= getattr(self, name) <= MAX_TIME:
+                raise PipeOptionError(
+                    f"{name} is {getattr(self, name)} s; it must be {MIN_TIME} to {MAX_TIME}"
+                )
 
 
 class Push(ABC):

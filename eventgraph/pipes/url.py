@@ -91,6 +91,10 @@ def _parse(text: str, schemes: frozenset[str]) -> Url:
 def _is_host(host: str) -> bool:
     if host.startswith("["):
         return _is_address(host)
+    try:
+        host.encode("idna")  # as it is looked up; labels of the wrong length raise
+    except UnicodeError:
+        return False
     return bool(host) and not set(host) & set(":@[]?#%\\")
 
 

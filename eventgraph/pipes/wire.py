@@ -21,12 +21,13 @@ an event's ``obj`` are the message, as any SP or ZMTP program sends it.
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any, Optional
 
 import msgspec
 
 from eventgraph.event import Address, Event
 from eventgraph.pipes.errors import EventFormatError, WireError
+from eventgraph.pipes.options import MAX_NAME
 
 MAGIC = b"eg"
 VERSION = 1
@@ -56,10 +57,12 @@ class EventEncoder:
         Raises:
             EventFormatError: it holds what cannot be encoded.
         """
+        if not isinstance(event, Event) or type(event.cmd) is not int:
+            raise EventFormatError(f"{event!r} cannot travel: give an Event whose cmd is an int")
         try:
             return self._encode(event)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise EventFormatError(f"event {event.cmd} cannot travel: {error}") from error
+        except Exception as error:  # the hook is not ours
+            raise EventFormatError(f"event {event.cmd} cannot travel: {error!r}") from error
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -99,7 +102,7 @@ class MessageDecoder:
                 "Event",
                 [
                     ("cmd", int),
-                    ("obj", payload_type | None, None),
+                    ("obj", Optional[payload_type], None),  # noqa: UP045  (None | None fails)
                     ("reply_to", Address | None, None),
                 ],
                 bases=(Event,),
@@ -124,7 +127,7 @@ class MessageDecoder:
         redelivered = bool(flags & REDELIVERED)
         try:
             return Message(epoch, sequence, redelivered, self._decode(message[HEADER.size :]))
-        except UNREADABLE:
+        except Exception:  # the hook is not ours, nor are types that check themselves
             events, places, malformed = self._decode_each(message[HEADER.size :])
             return Message(epoch, sequence, redelivered, events, places, malformed)
 
@@ -136,7 +139,7 @@ class MessageDecoder:
         events: list[Event] = []
         places: list[int] = []
         for place, part in enumerate(parts):
-            with suppress(*UNREADABLE):
+            with suppress(Exception):
                 events.append(self._decode_one(part))
                 places.append(place)
         return events, places, len(parts) - len(events)
@@ -152,20 +155,24 @@ def encode_message(
     return b"".join((header, length, *events))
 
 
+Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+
+
 class Range(msgspec.Struct, frozen=True, array_like=True):
     """Events that travelled in one message, or the first ones of it."""
 
-    sequence: int  # of the first event of the message
-    count: int
+    sequence: Count  # of the first event of the message
+    count: Count
 
 
 class Report(msgspec.Struct, frozen=True, tag_field="kind", tag="report"):
     """What a member says of what it got; also its sign of life."""
 
-    group: str
-    member: str
-    epoch: int
-    held: list[int] = []  # messages that have arrived since the last report, by sequence number
+    group: Name
+    member: Name
+    epoch: Count
+    held: list[Count] = []  # messages that have arrived since the last report, by sequence number
     taken: list[Range] = []  # handled; a message is named once, with all or some of its events
     leaving: bool = False  # what it holds and has not taken, it never will
     number: int = 0  # counted by the member; one that comes twice has the same. 0: not counted
@@ -190,7 +197,7 @@ def decode_report(data: bytes) -> Report:
     """
     try:
         return _REPORTS.decode(data)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise WireError(f"not a report: {error}") from error
 
 
@@ -202,5 +209,5 @@ def decode_reply(data: bytes) -> Reply:
     """
     try:
         return _REPLIES.decode(data)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise WireError(f"not a reply: {error}") from error

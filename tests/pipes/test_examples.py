@@ -88,7 +88,7 @@ def test_destination_and_two_groups_in_processes_of_their_own(tmp_path: Path) ->
         running(example("destination", "clock", registry)) as destination,
         running(example("group", "clock", "second", registry)) as second,
     ):
-        destination.wait_for("sent to 2 groups: ", times=2)
+        destination.wait_for("sent to 2: ", times=2)
         first.wait_for(":")
         second.wait_for(":")
         for program in (first, destination, second):

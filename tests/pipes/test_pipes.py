@@ -1,6 +1,7 @@
 """Destinations and groups in one process: on both registries, and on both transports."""
 
 import itertools
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -40,10 +41,13 @@ from eventgraph.pipes import (
     open_registry,
 )
 from eventgraph.pipes.records import (
+    PipeRecord,
+    encode_record,
     member_key,
     pipe_key,
     sender_key,
 )
+from eventgraph.pipes.wire import Range, Report, encode_control
 
 T = TypeVar("T")
 
@@ -624,3 +628,119 @@ async def test_leaving_leaves_nothing(opened: Open) -> None:
     await trio.sleep(0.1)  # nng closes in threads of its own
     assert trio.lowlevel.current_statistics().tasks_living == tasks
     assert descriptors() <= before
+
+
+# Hostile and careless neighbours
+
+
+async def test_record_that_cannot_be_dialled_is_waited_out(
+    opened: Open, socket_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened() as pipes, open_registry(socket_url) as registry:
+        member = await pipes.join("sound", "g")
+        for url in ("nonsense", "quic://a:1", "ws://a..b:80", "tcp://127.0.0.1:1"):
+            lease = await registry.grant(5, lambda: None)
+            record = encode_record(PipeRecord(url, raw=True))
+            await lease.put(pipe_key(PREFIX, "sound", "g"), record)
+            await trio.sleep(0.1)
+            await lease.revoke()
+        destination = await pipes.register("sound")
+        await destination.wait_for_members("g")
+        destination.deliver(Event(1, "at last"))
+        assert await take(member, 1) == ["at last"]
+        assert "cannot dial: 'nonsense'" in caplog.text
+
+
+async def test_hostile_reports_change_nothing(opened: Open) -> None:
+    async with opened() as pipes:
+        destination = await pipes.register("sound")
+        member = await pipes.join("sound", "g")
+        await destination.wait_for_members("g")
+        pipe = (await pipes.list())["sound"].groups["g"].pipe
+        assert pipe is not None
+        assert pipe.control is not None
+        asker = pipes._transport.asker(pipe.control)
+        huge = Report("g", "x" * 300, pipe.epoch)
+        reports = [
+            b"",
+            b"\x82\xa4kind\xa6report\xa1x" + b"\x91" * 100_000 + b"\xc0",  # nested deeply
+            encode_control(huge),
+            encode_control(Report("g", "stranger", pipe.epoch, [0, 2**60], [Range(2**61, 2**61)])),
+            encode_control(Report("g", "stranger", pipe.epoch, list(range(2**17)))),
+        ]
+        for report in reports:
+            await asker.ask(report, 5)
+        asker.close()
+        for number in range(100):
+            destination.deliver(Event(1, number))
+        assert await take(member, 100) == list(range(100))
+        counts = await settled_after(destination, member)
+        assert (counts.received, counts.duplicates) == (100, 0)
+
+
+async def test_groups_without_a_free_port_wait_for_one(opened: Open) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    # One for the reports, one for a group; the next one is free or not, it is not ours.
+    async with opened(binding=Binding(ports=(port, port + 1))) as pipes:
+        destination = await pipes.register("sound")
+        first = await pipes.join("sound", "first")
+        await destination.wait_for_members("first")
+        second = await pipes.join("sound", "second")
+        await trio.sleep(0.3)
+        destination.deliver(Event(1, 1))
+        assert await take(first, 1) == [1]
+        assert destination.groups == ["first"]
+        await first.leave()
+        await destination.wait_for_members("second")
+        destination.deliver(Event(1, 2))
+        assert await take(second, 1) == [2]
+
+
+async def test_small_messages_limit_the_batches(opened: Open) -> None:
+    async with opened(limits=SocketLimits(max_message_size=1024)) as pipes:
+        destination = await pipes.register("sound")
+        member = await pipes.join("sound", "g")
+        await destination.wait_for_members("g")
+        for number in range(100):
+            destination.deliver(Event(number, bytes(100)))
+        assert len(await take(member, 100)) == 100
+
+
+class Picky(msgspec.Struct):
+    key: int
+
+    def __post_init__(self) -> None:
+        raise KeyError(self.key)
+
+
+async def test_types_and_hooks_that_raise_end_nobody(opened: Open) -> None:
+    def refuse(_value: Any) -> Any:
+        raise KeyError("hook")
+
+    async with opened() as pipes:
+        destination = await pipes.register("sound", hook=refuse)
+        member = await pipes.join("sound", "g", payload_type=Picky)
+        await destination.wait_for_members("g")
+        with pytest.raises(EventFormatError, match="hook"):
+            destination.deliver(Event(1, object()))
+        for nonsense in ("no event", Event("cmd")):  # type: ignore[arg-type]
+            with pytest.raises(EventFormatError, match="cannot travel"):
+                destination.deliver(nonsense)  # type: ignore[arg-type]
+        destination.deliver(Event(1, {"key": 1}))
+        await until(lambda: member.statistics().counts.dropped == {"malformed": 1})
+        assert not member.over
+
+
+def test_options_may_be_given_as_text_and_are_checked() -> None:
+    options = DestinationOptions(reliability="at_least_once")  # type: ignore[arg-type]
+    assert options.reliability is Reliability.AT_LEAST_ONCE
+    for wrong in ({"reliability": "nonsense"}, {"overflow": "nonsense"}):
+        with pytest.raises(PipeOptionError, match="nonsense"):
+            DestinationOptions(**wrong)  # type: ignore[arg-type]
+    for limits in ({"keepalive": float("inf")}, {"keepalive": 0}, {"max_message_size": -5}):
+        with pytest.raises(PipeOptionError):
+            SocketLimits(**limits)
+    for host in ("my host", "*", "", "a/b"):
+        with pytest.raises(PipeOptionError, match="advertise"):
+            Binding(advertise=host)

@@ -374,14 +374,14 @@ async def test_too_large_a_message_is_refused_where_it_is_sent(
 
 @over(*(c for c in CASES if c != ONE_LIMIT))
 async def test_too_large_a_message_cuts_its_connection_and_no_other(case: Case) -> None:
-    small = msgspec.structs.replace(QUICK, max_message_size=1000)
+    small = msgspec.structs.replace(QUICK, max_message_size=1024)
     async with case.open() as generous, case.open(small) as strict:
         hostile, honest = generous.push(case.url()), generous.push(case.url())
         pull = strict.pull()
         pull.dial(hostile.url)
         pull.dial(honest.url)
         await until(lambda: pull.connections == 2)
-        await hostile.send(bytes(1001))
+        await hostile.send(bytes(1025))
         await honest.send(b"unharmed")
         with trio.fail_after(LIMIT):
             assert await text(pull) == b"unharmed"
@@ -391,9 +391,9 @@ async def test_too_large_a_message_cuts_its_connection_and_no_other(case: Case) 
                 pull.dial(hostile.url)
             await until(lambda: pull.connections == 2)  # it has dialled again
             got = b""
-            while len(got) != 1000:  # what went into the connection that was cut is lost
+            while len(got) != 1024:  # what went into the connection that was cut is lost
                 with trio.move_on_after(0.2):
-                    await hostile.send(bytes(1000))
+                    await hostile.send(bytes(1024))
                     got = await text(pull)
 
 
@@ -619,7 +619,7 @@ async def test_an_error_of_who_answers_passes_and_serving_can_go_on(
 
 @over(*(c for c in CASES if c != ONE_LIMIT))
 async def test_too_large_a_question_does_not_stop_the_answers(case: Case) -> None:
-    small = msgspec.structs.replace(QUICK, max_message_size=1000)
+    small = msgspec.structs.replace(QUICK, max_message_size=1024)
     async with case.open() as generous, case.open(small) as strict:
         answerer = strict.answerer(case.url())
         hostile, honest = generous.asker(answerer.url), generous.asker(answerer.url)
@@ -627,7 +627,7 @@ async def test_too_large_a_question_does_not_stop_the_answers(case: Case) -> Non
             nursery.start_soon(answerer.serve, bytes.upper)
             with pytest.raises(TransportError):
                 await hostile.ask(bytes(5000), 0.1)
-            assert await honest.ask(bytes(1000), LIMIT) == bytes(1000)
+            assert await honest.ask(bytes(1024), LIMIT) == bytes(1024)
             assert await hostile.ask(b"behaves", LIMIT) == b"BEHAVES"
             nursery.cancel_scope.cancel()
 

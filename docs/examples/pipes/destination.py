@@ -22,7 +22,7 @@ async def send(name: str, registry: str = "embedded:", host: str = "127.0.0.1") 
         destination = await pipes.register(name)
         while True:
             groups = destination.deliver(Event(TIME, time.strftime("%X")))
-            print(f"sent to {groups} groups: {', '.join(destination.groups)}", flush=True)
+            print(f"sent to {groups}: {', '.join(destination.groups)}", flush=True)
             await trio.sleep(1)
 
 
