@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from eventgraph.pipes.embedded import open_embedded
-from eventgraph.pipes.embedded_path import socket_path
+from eventgraph.pipes.embedded.opening import open_embedded
+from eventgraph.pipes.embedded.path import socket_path
 from eventgraph.pipes.errors import PipeOptionError
 from eventgraph.pipes.registry import Registry
 from eventgraph.pipes.transport import Tls
@@ -36,7 +36,7 @@ async def open_registry(
     elif scheme in ("etcd", "etcds"):
         if tls is not None and scheme == "etcd":
             raise PipeOptionError(f"tls with {url!r}: say etcds:// for TLS")
-        from eventgraph.pipes.etcd import open_etcd  # only who uses it needs httpx
+        from eventgraph.pipes.etcd.opening import open_etcd  # only who uses it needs httpx
 
         async with open_etcd(url, timeout=timeout, tls=tls) as registry:
             yield registry

@@ -3,7 +3,7 @@
 Keys with values, which live no longer than who put them there: each is put under a *lease*.
 Whoever wants to know what stands below a prefix opens a *view*. A view is a state and not a
 list of changes: after a failure it is read anew, so that nothing depends on having seen every
-change. Two backends: ``eventgraph.pipes.embedded`` for one machine, ``eventgraph.pipes.etcd``.
+change. Two backends: ``pipes.embedded`` for one machine, ``pipes.etcd``.
 """
 
 from abc import ABC, abstractmethod

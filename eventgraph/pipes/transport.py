@@ -2,7 +2,7 @@
 
 Four ends, as in the SP protocols PIPELINE and REQ/REP: a *push* shares its messages out among
 the *pulls* that have dialled it; a *question* is put by one side and answered by the other.
-Two implementations: ``eventgraph.pipes.nng`` and ``eventgraph.pipes.zmq``.
+Two implementations: ``pipes.nng`` and ``pipes.zmq``.
 """
 
 from abc import ABC, abstractmethod

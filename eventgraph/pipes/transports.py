@@ -24,12 +24,14 @@ async def open_transport(
     limits = limits or SocketLimits()
     try:
         if name == "nng":
-            from eventgraph.pipes.nng import open_nng as open_named
+            from eventgraph.pipes.nng.transport import open_nng as open_named
         elif name == "zmq":
-            from eventgraph.pipes.zmq import open_zmq as open_named
+            from eventgraph.pipes.zmq.transport import open_zmq as open_named
         else:
             raise TransportError(f"no transport {name!r}: use nng or zmq")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name not in ("pynng", "zmq"):
+            raise
         extra = "pipes" if name == "nng" else "zmq"
         raise TransportError(
             f"the transport {name} is not installed: pip install 'eventgraph[{extra}]'"

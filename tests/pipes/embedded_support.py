@@ -9,8 +9,8 @@ from pathlib import Path
 import trio
 
 from eventgraph.pipes.background import open_background
-from eventgraph.pipes.embedded_client import EmbeddedClient
-from eventgraph.pipes.embedded_protocol import (
+from eventgraph.pipes.embedded.client import EmbeddedClient
+from eventgraph.pipes.embedded.protocol import (
     MAX_REPLY,
     MAX_REQUEST,
     VERSION,
@@ -23,9 +23,9 @@ from eventgraph.pipes.embedded_protocol import (
     decode_request,
     encode,
 )
-from eventgraph.pipes.embedded_server import SILENCE, EmbeddedServer
-from eventgraph.pipes.embedded_socket import Claim, dial
-from eventgraph.pipes.store import Store
+from eventgraph.pipes.embedded.server import SILENCE, EmbeddedServer
+from eventgraph.pipes.embedded.socket import Claim, dial
+from eventgraph.pipes.embedded.store import Store
 
 
 def server_at(path: Path) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trio
 
-from eventgraph.pipes.embedded import open_embedded
+from eventgraph.pipes.embedded.opening import open_embedded
 
 
 def outlive() -> None:

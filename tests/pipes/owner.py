@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from eventgraph.pipes.embedded import open_embedded
+from eventgraph.pipes.embedded.opening import open_embedded
 from eventgraph.pipes.errors import LeaseLostError, RegistryUnavailableError
 from eventgraph.pipes.opening import open_registry
 from eventgraph.pipes.registry import Registry

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from eventgraph.pipes.embedded import open_embedded
+from eventgraph.pipes.embedded.opening import open_embedded
 from tests.pipes.embedded_support import server_at
 
 

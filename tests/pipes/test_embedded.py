@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from eventgraph.pipes.embedded import open_embedded
-from eventgraph.pipes.embedded_client import EmbeddedClient
-from eventgraph.pipes.embedded_protocol import (
+from eventgraph.pipes.embedded.client import EmbeddedClient
+from eventgraph.pipes.embedded.opening import open_embedded
+from eventgraph.pipes.embedded.protocol import (
     MAX_REQUEST,
     VERSION,
     Changes,
@@ -28,9 +28,10 @@ from eventgraph.pipes.embedded_protocol import (
     Watch,
     encode,
 )
-from eventgraph.pipes.embedded_server import MAX_SESSIONS
-from eventgraph.pipes.embedded_session import MAX_CHANGED, Following
-from eventgraph.pipes.embedded_socket import Claim
+from eventgraph.pipes.embedded.server import MAX_SESSIONS
+from eventgraph.pipes.embedded.session import MAX_CHANGED, Following
+from eventgraph.pipes.embedded.socket import Claim
+from eventgraph.pipes.embedded.store import Store, StoreLimits
 from eventgraph.pipes.errors import (
     LeaseLostError,
     PipeOptionError,
@@ -40,7 +41,6 @@ from eventgraph.pipes.errors import (
 )
 from eventgraph.pipes.opening import open_registry
 from eventgraph.pipes.registry import Lease
-from eventgraph.pipes.store import Store, StoreLimits
 from tests.pipes.embedded_support import RawClient, RawServer, connected, serving
 from tests.pipes.watching import Changes as Counted
 from tests.pipes.watching import watching

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from eventgraph.pipes.embedded import open_embedded
-from eventgraph.pipes.embedded_socket import Claim
+from eventgraph.pipes.embedded.opening import open_embedded
+from eventgraph.pipes.embedded.socket import Claim
 from eventgraph.pipes.errors import RegistryUnavailableError
 from eventgraph.pipes.registry import View
 from tests.pipes.embedded_support import connected, server_at

@@ -9,11 +9,11 @@ import trio
 
 from eventgraph.pipes.background import open_background
 from eventgraph.pipes.errors import LeaseLostError, RegistryError, RegistryUnavailableError
-from eventgraph.pipes.etcd import open_etcd
-from eventgraph.pipes.etcd_address import Address
-from eventgraph.pipes.etcd_gateway import Gateway
-from eventgraph.pipes.etcd_http import open_http
-from eventgraph.pipes.etcd_view import EtcdView
+from eventgraph.pipes.etcd.address import Address
+from eventgraph.pipes.etcd.gateway import Gateway
+from eventgraph.pipes.etcd.http import open_http
+from eventgraph.pipes.etcd.opening import open_etcd
+from eventgraph.pipes.etcd.view import EtcdView
 from eventgraph.pipes.registry import View
 from tests.pipes.etcd_server import EtcdServer, base64_of, running_etcd
 from tests.pipes.watching import Changes, watching
@@ -82,7 +82,7 @@ async def test_view_and_lease_survive_a_killed_etcd_that_kept_its_data(server: E
 async def test_lease_that_could_not_be_renewed_is_lost_and_leaves_no_key_in_the_way(
     server: EtcdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventgraph.pipes.etcd_lease.RETRY_MIN", 60)  # not before it is granted
+    monkeypatch.setattr("eventgraph.pipes.etcd.lease.RETRY_MIN", 60)  # not before it is granted
     lost = Changes()
     async with open_etcd(server.url) as registry:
         lease = await registry.grant(2, lost)
@@ -343,7 +343,7 @@ async def test_large_range_is_read_in_pages_at_one_revision(server: EtcdServer) 
 async def test_pages_are_of_one_instant(
     server: EtcdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventgraph.pipes.etcd_read.PAGE", 1)
+    monkeypatch.setattr("eventgraph.pipes.etcd.read.PAGE", 1)
     enough = threading.Event()
 
     def change() -> None:
@@ -368,7 +368,7 @@ async def test_pages_are_of_one_instant(
 async def test_page_is_made_smaller_when_values_are_large(
     server: EtcdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventgraph.pipes.etcd_http.MAX_ANSWER", 8000)
+    monkeypatch.setattr("eventgraph.pipes.etcd.http.MAX_ANSWER", 8000)
     wanted = {f"/a/{number:04}": bytes(1000) for number in range(50)}
     fill(server, wanted)
     async with open_etcd(server.url) as registry:
@@ -381,7 +381,7 @@ async def test_page_is_made_smaller_when_values_are_large(
 async def test_too_many_keys_are_refused(
     server: EtcdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventgraph.pipes.etcd_read.MAX_KEYS", 100)
+    monkeypatch.setattr("eventgraph.pipes.etcd.read.MAX_KEYS", 100)
     async with open_etcd(server.url) as registry, watching(registry, "/a/") as (view, changes):
         fill(server, {f"/a/{number:04}": b"" for number in range(101)})
         await changes.until(lambda: not view.live)

@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from eventgraph.pipes.errors import PipeOptionError, RegistryError, RegistryUnavailableError
-from eventgraph.pipes.etcd import open_etcd
-from eventgraph.pipes.etcd_address import Address
-from eventgraph.pipes.etcd_messages import range_of
+from eventgraph.pipes.etcd.address import Address
+from eventgraph.pipes.etcd.messages import range_of
+from eventgraph.pipes.etcd.opening import open_etcd
 from tests.pipes.hostile_etcd import (
     HEADER,
     OK,
@@ -164,7 +164,7 @@ def endless(chunk: bytes) -> tuple[Answer, Callable[[], int]]:
 
 
 async def test_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventgraph.pipes.etcd_http.MAX_ANSWER", 1 << 20)
+    monkeypatch.setattr("eventgraph.pipes.etcd.http.MAX_ANSWER", 1 << 20)
     answer, sent = endless(b" ")
     async with hostile_etcd(answer) as server, open_etcd(server.url, timeout=10) as registry:
         with pytest.raises(RegistryError, match="more than 1048576 bytes"):
@@ -173,7 +173,7 @@ async def test_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_endless_line_of_a_watch_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventgraph.pipes.etcd_http.MAX_LINE", 1 << 20)
+    monkeypatch.setattr("eventgraph.pipes.etcd.http.MAX_LINE", 1 << 20)
     answer, sent = endless(b"x")
     async with (
         hostile_etcd(answer) as server,

@@ -8,7 +8,7 @@ import trio
 import trustme
 
 from eventgraph.pipes.errors import PipeOptionError, RegistryError, RegistryUnavailableError
-from eventgraph.pipes.etcd import open_etcd
+from eventgraph.pipes.etcd.opening import open_etcd
 from eventgraph.pipes.transport import Tls
 from tests.pipes.etcd_server import EtcdServer, ServerTls, running_etcd
 from tests.pipes.watching import Changes, watching

@@ -17,8 +17,8 @@ import trio.testing
 import trustme
 
 from eventgraph.pipes.errors import TransportError
-from eventgraph.pipes.nng_bind import abstract_name
-from eventgraph.pipes.nng_web import web_answer
+from eventgraph.pipes.nng.bind import abstract_name
+from eventgraph.pipes.nng.web import web_answer
 from eventgraph.pipes.transport import Pull, Push, Tls, Transport
 from eventgraph.pipes.transports import open_transport
 
@@ -490,8 +490,11 @@ async def test_an_unknown_transport_or_one_not_installed_is_told(
     with pytest.raises(TransportError, match="use nng or zmq"):
         async with open_transport("carrier pigeon"):  # type: ignore[arg-type]
             pass
-    for name, extra in (("nng", "pipes"), ("zmq", "zmq")):
-        monkeypatch.setitem(sys.modules, f"eventgraph.pipes.{name}", None)
+    for name, library, extra in (("nng", "pynng", "pipes"), ("zmq", "zmq", "zmq")):
+        for module in list(sys.modules):
+            if module.startswith(f"eventgraph.pipes.{name}."):
+                monkeypatch.delitem(sys.modules, module)
+        monkeypatch.setitem(sys.modules, library, None)
         with pytest.raises(TransportError, match=rf"eventgraph\[{extra}\]"):
             async with open_transport(name):  # type: ignore[arg-type]
                 pass

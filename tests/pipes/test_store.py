@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from eventgraph.pipes.embedded.store import Store, StoreLimits
 from eventgraph.pipes.errors import LeaseLostError, RegistryError
-from eventgraph.pipes.store import Store, StoreLimits
 
 SMALL = StoreLimits(key_size=8, value_size=8, keys=5, size=40, leases=4, watches=3)
 
