@@ -240,12 +240,17 @@ def _run(make: Callable[[], Command]) -> int:
     """Raises: RtpError."""
     import trio
 
-    from eventgraph.pipes import PipeError
+    from eventgraph.pipes import DestinationExistsError, PipeError
     from rtp.interruption import run_interruptibly
 
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         return trio.run(run_interruptibly, make().run)
+    except DestinationExistsError as error:
+        raise PipeCommandError(
+            "another sender has that destination; use another name, or --standby to take over "
+            "when it is gone"
+        ) from error
     except PipeError as error:
         raise PipeCommandError(" ".join(str(error).split())) from error
 

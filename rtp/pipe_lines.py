@@ -109,7 +109,7 @@ def _read_json(line: bytes) -> Event | None:
 def _reason(error: Exception) -> str:
     if isinstance(error, msgspec.ValidationError):
         return f"not an event: {error}"
-    return f"not JSON: {error}"
+    return f"not JSON, so quote it, or use --format text: {error}"
 
 
 def _read_text(line: bytes) -> Event:

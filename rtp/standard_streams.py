@@ -93,4 +93,5 @@ async def end_with_reader(output: StandardOutput, scope: trio.CancelScope) -> No
 def note(text: str, verbose: bool) -> None:
     """Say on standard error how it goes, if somebody sits there or asked for it."""
     if verbose or (sys.stderr is not None and sys.stderr.isatty()):
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(text + "\n")  # in one go: others write there too
+        sys.stderr.flush()

@@ -398,6 +398,19 @@ async def test_garbage_does_not_stop_the_answers(nng: Transport) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_who_does_not_read_answers_stops_nobody(nng: Transport) -> None:
+    answerer = nng.answerer("tcp://127.0.0.1:0")
+    asker = nng.asker(answerer.url)
+    question = (8).to_bytes(8, "big") + b"\x80\0\0\1ask!"
+    with socket.create_connection(("127.0.0.1", int(answerer.url.rpartition(":")[2]))) as peer:
+        peer.send(b"\0SP\0\0\x30\0\0" + question * 100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answerer.serve, lambda question: bytes(1 << 20))
+            for _ in range(3):
+                assert len(await asker.ask(b"honest", LIMIT)) == 1 << 20
+            nursery.cancel_scope.cancel()
+
+
 # Addresses
 
 

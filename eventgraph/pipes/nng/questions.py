@@ -1,11 +1,13 @@
 """Questions and answers over nng.
 
 nng tells the answers apart by ids of its own: one that comes after its time is dropped. What
-waits here waits in pynng's ``arecv``, as the descriptor of a rep socket stays readable when who
-asked has hung up.
+waits for a message waits in pynng's ``arecv``, as the descriptor of a rep socket stays readable
+when who asked has hung up.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import pynng  # type: ignore[import-untyped]  # has no types
 import trio
@@ -24,11 +26,12 @@ from eventgraph.pipes.transport import Answerer, Asker
 from eventgraph.pipes.url import Url
 
 RESEND_TIME = 86_400_000  # ms: never; a question goes again when its connection was lost
+ROOM_TIMEOUT = 0.1  # seconds that one who does not read may hold up the others
 HEADER = 64  # bytes that REQ/REP puts before a message, at the most
 
 
 class NngAnswerer(Answerer):
-    """An answer that its connection has no room for is dropped: who asked does not read."""
+    """Hangs up on who asks and does not read the answers."""
 
     def __init__(self, url: Url, means: Means) -> None:
         self._closed = False
@@ -36,6 +39,7 @@ class NngAnswerer(Answerer):
         self._listener: object = None
         self._socket = open_socket(pynng.Rep0, means.limits)
         self._socket.recv_max_size = means.limits.max_message_size + HEADER
+        self._fd: int = self._socket.send_fd
         means.closer.expect(url)
         try:
             self._listener, self._url = listen(self._socket, url, means.certificates)
@@ -52,19 +56,30 @@ class NngAnswerer(Answerer):
             if self._closed:
                 raise closed()
             try:
-                question = await self._socket.arecv()
-                if len(question) <= self._means.limits.max_message_size:  # inproc has no limit
-                    self._socket.send(answer(question), block=False)
+                question = await self._socket.arecv_msg()
+                if len(question.bytes) <= self._means.limits.max_message_size:  # inproc has none
+                    await self._answer(question, answer(question.bytes))
             except pynng.Closed:
                 raise closed() from None
-            except pynng.TryAgain:
-                continue
+
+    async def _answer(self, question: Any, answer: bytes) -> None:
+        """Send it once its connection has sent the answer before.
+
+        A send that nng refuses ends the question, so it is not tried before there is room.
+        """
+        with trio.move_on_after(ROOM_TIMEOUT):
+            await wait_for(self._fd)
+            with suppress(pynng.TryAgain):
+                self._socket.send(answer, block=False)
+            return
+        with suppress(pynng.NNGException, AttributeError):  # it is gone already
+            question.pipe.close()
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             self._means.ends.discard(self)
-            self._means.closer.close(self._socket, listener=self._listener)
+            self._means.closer.close(self._socket, fd=self._fd, listener=self._listener)
 
 
 class NngAsker(Asker):
