@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from eventgraph.counts import Counts
+from eventgraph.counts import Counts, RemoteLink
 from eventgraph.event import Address
 from eventgraph.link import Link, Tally
 from eventgraph.member import Member
@@ -77,8 +77,13 @@ def take_snapshot(runtime: Runtime) -> GraphSnapshot:
         for member, inbox, tally in zip(members, inboxes, threads, strict=True)
     ]
     links = [_link(link, queued) for member in members for link in _links_of(member)]
+    present = {member.address for member in members}
     for member in members:
-        _add_remote(member, nodes, links)
+        for way in member.remote_links() if member.remote_links is not None else ():
+            links.append(_remote_link(member, way))
+            if way.far not in present:  # several ways may lead to one place
+                present.add(way.far)
+                nodes.append(_far_end(way))
     tallies: list[Tally] = [runtime.topology.retired, retired_threads, *threads]
     tallies += (member.to_self for member in members)
     tallies += (link for member in members for link in _links_of(member))
@@ -86,26 +91,25 @@ def take_snapshot(runtime: Runtime) -> GraphSnapshot:
     return GraphSnapshot(nodes, links, totals, runtime.crash_count, list(runtime.crashes))
 
 
-def _add_remote(member: Member, nodes: list[NodeSnapshot], links: list[LinkSnapshot]) -> None:
-    """Show the ways from a node out of the graph, and from there to it."""
-    for way in member.remote_links() if member.remote_links is not None else ():
-        ends = (way.far, member.address) if way.incoming else (member.address, way.far)
-        links.append(LinkSnapshot(way.id, *ends, way.up, way.counts))
-        nodes.append(
-            NodeSnapshot(
-                address=way.far,
-                type=way.type,
-                state=REMOTE,
-                inputs=int(not way.incoming),
-                outputs=int(way.incoming),
-                max_links=1,
-                channel_size=way.room,
-                queued=way.counts.queued,
-                waiting=0,
-                to_self=Counts(),
-                from_threads=Counts(),
-            )
-        )
+def _remote_link(member: Member, way: RemoteLink) -> LinkSnapshot:
+    ends = (way.far, member.address) if way.incoming else (member.address, way.far)
+    return LinkSnapshot(way.id, *ends, way.up, way.counts)
+
+
+def _far_end(way: RemoteLink) -> NodeSnapshot:
+    return NodeSnapshot(
+        address=way.far,
+        type=way.type,
+        state=REMOTE,
+        inputs=int(not way.incoming),
+        outputs=int(way.incoming),
+        max_links=1,
+        channel_size=way.room,
+        queued=way.counts.queued,
+        waiting=0,
+        to_self=Counts(),
+        from_threads=Counts(),
+    )
 
 
 def _links_of(member: Member) -> list[Link]:

@@ -74,6 +74,19 @@ async def test_remote_link_looks_like_one_in_the_snapshot(pipes: Pipes) -> None:
                 assert "remote" in view(snapshot)
 
 
+async def test_place_that_several_ways_lead_to_is_shown_once(pipes: Pipes) -> None:
+    async with Graph() as graph:
+        destination = await pipes.register("sound")
+        graph.add_node(DestinationNode("a", "out", destination))
+        graph.add_node(GroupNode("b", "in", await pipes.join("sound", "g")))
+        await destination.wait_for_members("g")
+        snapshot = graph.snapshot()
+        assert [str(node.address) for node in snapshot.nodes if node.state == "remote"] == [
+            "g@sound"
+        ]
+        assert len([link for link in snapshot.links if link.id < 0]) == 2
+
+
 async def test_event_that_cannot_travel_is_counted_and_nobody_crashes(
     pipes: Pipes, caplog: pytest.LogCaptureFixture
 ) -> None:
