@@ -10,6 +10,7 @@ and given up only when that member is gone; one that nobody holds is given up af
 a short one when a connection was lost. Given up means lost, or sent again to somebody.
 """
 
+import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 
@@ -18,6 +19,7 @@ import msgspec
 from eventgraph.pipes.options import DestinationOptions, Overflow, Reliability
 from eventgraph.pipes.wire import Range
 
+AFTERMATH = 0.25  # seconds after a loss in which a transport may still feed what is dead: zmq does
 LATE = 1024  # messages that were given up and are still known, should somebody report them
 
 
@@ -62,6 +64,7 @@ class Ledger:
         self._again: deque[Batch] = deque()  # given up, to be sent once more
         self._late: OrderedDict[int, int] = OrderedDict()  # given up as lost: sequence, count
         self._next_sequence = 0
+        self._shaky_until = -math.inf
         self._offered = self._received = self._lost = self._in_flight_events = 0
         self._redelivered = self._duplicates = self._messages = 0
         self._bytes = 0
@@ -149,7 +152,9 @@ class Ledger:
             self._received += len(batch.events)  # nobody will say more of it
         elif batch.sequence in self.in_flight and batch.holder is None:
             batch.sent_at = now
-            batch.deadline = now + self.options.ack_timeout
+            shaky = now < self._shaky_until
+            patience = self.options.loss_grace if shaky else self.options.ack_timeout
+            batch.deadline = now + patience
 
     def unsent(self, batch: Batch) -> None:
         """Sending was cut off: the batch is first in the queue again."""
@@ -209,7 +214,11 @@ class Ledger:
             self.connection_lost(now)
 
     def connection_lost(self, now: float) -> None:
-        """Messages sent before now may have been lost with it: they have not long to arrive."""
+        """Messages sent before now, or just after, may have been lost with it.
+
+        They have not long to arrive.
+        """
+        self._shaky_until = now + AFTERMATH
         limit = now + self.options.loss_grace
         for batch in self.in_flight.values():
             if batch.deadline is not None:

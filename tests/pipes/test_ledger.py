@@ -126,6 +126,19 @@ def test_message_that_nobody_holds_is_given_up_soon_after_a_connection_was_lost(
     assert ledger.counts().lost == 3
 
 
+def test_message_sent_just_after_a_connection_was_lost_is_given_up_as_soon() -> None:
+    ledger = ledger_with(2, DestinationOptions(loss_grace=1.0, max_batch_events=1), "a")
+    ledger.connection_lost(0.0)
+    send(ledger, 0.2)
+    send(ledger, 0.3)
+    ledger.expire(1.25)
+    assert ledger.counts().lost == 1
+    ledger.expire(30.0)
+    assert ledger.counts().lost == 1
+    ledger.expire(30.3)
+    assert ledger.counts().lost == 2
+
+
 def test_late_report_corrects_the_loss() -> None:
     ledger = ledger_with(3, DestinationOptions(), "a")
     send(ledger, 0.0)

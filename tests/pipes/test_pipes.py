@@ -380,7 +380,9 @@ async def test_unregister_waits_for_what_is_on_its_way(pipes: Pipes) -> None:
 
 
 async def test_leaving_in_the_middle_gives_back_what_was_not_taken(pipes: Pipes) -> None:
-    options = DestinationOptions(reliability=Reliability.AT_LEAST_ONCE, loss_grace=0.2)
+    options = DestinationOptions(
+        reliability=Reliability.AT_LEAST_ONCE, loss_grace=0.2, max_batch_events=10
+    )
     destination = await pipes.register("sound", options)
     first, second = [await pipes.join("sound", "g") for _ in range(2)]
     await destination.wait_for_members("g", 2)
