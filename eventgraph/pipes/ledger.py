@@ -19,7 +19,7 @@ import msgspec
 from eventgraph.pipes.options import DestinationOptions, Overflow, Reliability
 from eventgraph.pipes.wire import Range
 
-AFTERMATH = 0.25  # seconds after a loss in which a transport may still feed what is dead: zmq does
+AFTERMATH = 0.02  # seconds in which a transport may still feed what is dead; zmq does for 1 ms
 LATE = 1024  # messages that were given up and are still known, should somebody report them
 
 

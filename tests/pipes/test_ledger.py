@@ -129,13 +129,13 @@ def test_message_that_nobody_holds_is_given_up_soon_after_a_connection_was_lost(
 def test_message_sent_just_after_a_connection_was_lost_is_given_up_as_soon() -> None:
     ledger = ledger_with(2, DestinationOptions(loss_grace=1.0, max_batch_events=1), "a")
     ledger.connection_lost(0.0)
-    send(ledger, 0.2)
-    send(ledger, 0.3)
-    ledger.expire(1.25)
+    send(ledger, 0.01)
+    send(ledger, 0.03)
+    ledger.expire(1.02)
     assert ledger.counts().lost == 1
     ledger.expire(30.0)
     assert ledger.counts().lost == 1
-    ledger.expire(30.3)
+    ledger.expire(30.1)
     assert ledger.counts().lost == 2
 
 
