@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from cyclopts import App, Parameter, validators
 
 from rtp.errors import RtpError
+from rtp.flows.commands import flows
 from rtp.pipe_commands import pipes
 from rtp.text_commands import add_text_commands
 
@@ -147,6 +148,7 @@ app.command(bench, sort_key=3, help_flags=(), version_flags=())  # the benchmark
 
 add_text_commands(app, DEFAULT_URL)
 app.command(pipes)
+app.command(flows)
 
 
 def _settings(

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
 import trio
 
@@ -139,7 +139,7 @@ class Pipes:
 async def open_pipes(
     registry: str = "embedded:",
     *,
-    transport: Literal["nng", "zmq"] = "nng",
+    transport: str = "nng",
     binding: Binding | None = None,
     tls: Tls | None = None,
     registry_tls: Tls | None = None,

@@ -1,16 +1,23 @@
-"""Opening a transport by its name."""
+"""Opening a transport by its name: each is an entry point, also of other packages."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Literal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import entry_points
+from typing import Final
 
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.transport import SocketLimits, Tls, Transport
 
+ENTRY_POINTS: Final = "eventgraph.pipes.transports"
+"""Group in which packages name what opens a `Transport`: called with limits and certificates."""
+EXTRAS: Final = {"pynng": "pipes", "zmq": "zmq"}  # that bring a library
+
+Open = Callable[[SocketLimits, Tls | None], AbstractAsyncContextManager[Transport]]
+
 
 @asynccontextmanager
 async def open_transport(
-    name: Literal["nng", "zmq"], limits: SocketLimits | None = None, tls: Tls | None = None
+    name: str, limits: SocketLimits | None = None, tls: Tls | None = None
 ) -> AsyncIterator[Transport]:
     """A transport; leaving it closes every socket that it made.
 
@@ -19,22 +26,28 @@ async def open_transport(
         limits: of each of its sockets.
         tls: certificates for mutual TLS, over nng.
     Raises:
-        TransportError: it is not installed, or the certificates cannot be used.
+        TransportError: there is none of that name, it is not installed, or the certificates
+            cannot be used.
     """
-    limits = limits or SocketLimits()
-    try:
-        if name == "nng":
-            from eventgraph.pipes.nng.transport import open_nng as open_named
-        elif name == "zmq":
-            from eventgraph.pipes.zmq.transport import open_zmq as open_named
-        else:
-            raise TransportError(f"no transport {name!r}: use nng or zmq")
-    except ModuleNotFoundError as error:
-        if error.name not in ("pynng", "zmq"):
-            raise
-        extra = "pipes" if name == "nng" else "zmq"
-        raise TransportError(
-            f"the transport {name} is not installed: pip install 'eventgraph[{extra}]'"
-        ) from error
-    async with open_named(limits, tls) as transport:
+    open_named = _find(name)
+    async with open_named(limits or SocketLimits(), tls) as transport:
         yield transport
+
+
+def _find(name: str) -> Open:
+    there = entry_points(group=ENTRY_POINTS)
+    entries = {entry.value: entry for entry in there if entry.name == name}
+    if not entries:
+        names = " or ".join(sorted({entry.name for entry in there})) or "none"
+        raise TransportError(f"no transport {name!r}: use {names}")
+    if len(entries) > 1:
+        raise TransportError(f"several packages bring a transport {name!r}: {', '.join(entries)}")
+    try:
+        found: Open = entries.popitem()[1].load()
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        raise TransportError(
+            f"the transport {name} is not installed: pip install 'eventgraph[{EXTRAS[error.name]}]'"
+        ) from error
+    return found

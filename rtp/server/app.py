@@ -15,6 +15,7 @@ from .composition import open_composition, open_endpoints
 from .config import Config
 from .demo import NO_DEMO, start_demo
 from .ending import ending_by_signal
+from .flows import open_flow_view
 from .http import listen, serve_http, url_of
 from .rules import open_rules
 from .token import find_token
@@ -38,6 +39,7 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
             if config.demo.enabled:
                 demo = await start_demo(composition, endpoints, network, config)
             rules = open_rules(Streams(graph), config.streams)
+            flows = open_flow_view(config.flows)
             async with open_calls(graph, network, config) as calls, trio.open_nursery() as edge:
                 edge.start_soon(
                     partial(
@@ -48,6 +50,7 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
                         calls=calls,
                         composition=composition,
                         rules=rules,
+                        flows=flows,
                         listener=listener,
                     )
                 )

@@ -24,6 +24,12 @@ HostName = Annotated[str, msgspec.Meta(min_length=1)]
 """As browsers know a server; without a port."""
 
 
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+Command = Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
+"""A program and its arguments."""
+
+
 class Host(str):
     """A numeric IP address; names are not looked up, for which of theirs would it be?"""
 
@@ -138,6 +144,21 @@ class StreamsConfig(_Table, frozen=True):
     rules_file: Path = ""
 
 
+class FlowsConfig(_Table, frozen=True):
+    """Flows between processes: whose are shown, and which clients can be started."""
+
+    application: Text = ""
+    user: Text = ""
+    machine: Text = ""
+    runtime_directory: Path = ""
+    registry: str = "embedded:"  # empty: no other machines
+    secret_file: Path = ""
+    ca: Path = ""
+    certificate: Path = ""
+    key: Path = ""
+    clients: dict[str, Command] = {}
+
+
 class RecordingsConfig(_Table, frozen=True):
     """Where WAV files go; the directory is made if need be."""
 
@@ -191,6 +212,7 @@ class Config(_Table, frozen=True):
     sessions: SessionsConfig = SessionsConfig()
     rooms: RoomsConfig = RoomsConfig()
     streams: StreamsConfig = StreamsConfig()
+    flows: FlowsConfig = FlowsConfig()
     recordings: RecordingsConfig = RecordingsConfig()
     log: LogConfig = LogConfig()
     graph: GraphConfig = GraphConfig()

@@ -15,7 +15,7 @@ from rtp.errors import RtpError
 from .config import Config, Host, Origin, Token
 
 _KEY_AT_END: Final = re.compile(r".* - at `\$\.(?P<key>[^`]*)`", re.DOTALL)
-_INDEX: Final = re.compile(r"\[[^\]]*\]$")
+_INDEX: Final = re.compile(r"(\[[^\]]*\])+$")
 _OWN_TYPES: Final = (Host, Origin, Token)
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -108,7 +108,7 @@ def describe(kind: inspect.Type) -> str:  # noqa: PLR0911 - one answer a type
         case inspect.FloatType():
             return f"a number {kind.ge}..{kind.le}"
         case inspect.StrType():
-            return "a text that is not empty"
+            return "a text that is not empty" if kind.min_length else "a text"
         case inspect.EnumType():
             return "one of " + ", ".join(f'"{member.value}"' for member in kind.cls)
         case inspect.LiteralType():
@@ -116,8 +116,11 @@ def describe(kind: inspect.Type) -> str:  # noqa: PLR0911 - one answer a type
         case inspect.CustomType():
             assert issubclass(kind.cls, Host | Origin | Token)
             return f"{kind.cls.expected}, in quotes"
+        case inspect.DictType():
+            return f"a table in which each key has {describe(kind.value_type)}"
         case inspect.VarTupleType():
-            return f"a list of which each is {describe(kind.item_type)}"
+            some = " that is not empty," if kind.min_length else ""
+            return f"a list{some} of which each is {describe(kind.item_type)}"
         case inspect.StructType():
             keys = ", ".join(field.name for field in kind.fields)
             return f"a table with the keys {keys}"

@@ -8,7 +8,8 @@ POST, DELETE /links         a link up, a link down
 GET /healthz                200 as long as the event loop turns
 GET /sessions/{name}.sdp    how to listen to a session
 
-With calls and with streams there are more routes: see `rtp.server.calls` and `rtp.server.rules`.
+With calls, streams and flows there are more routes: see `rtp.server.calls`, `rtp.server.rules` and
+`rtp.server.flows`.
 """
 
 import socket
@@ -30,6 +31,7 @@ from .composition import composition_routes
 from .config import HttpConfig
 from .connections import Connections
 from .errors import StartError, reason
+from .flows import ServedFlows
 from .gate import Gate
 from .graph_view import VIEWS, GraphFormat, negotiate
 from .links import put_up, take_down
@@ -78,6 +80,13 @@ PUT /rules/{stream}        make a stream, or replace its rule: {"feeds": ["scope
 DELETE /rules/{stream}     delete a rule; DELETE /rules deletes all
 """
 
+FLOWS_INDEX = """\
+GET /flows                 machines, clients and flows, and who feeds whom
+GET /flows/events          the same as it changes (server-sent events)
+POST /flows/clients        start a client that the configuration names: {"name": "..."}
+DELETE /flows/clients/{id} let a client end
+"""
+
 
 async def serve_http(
     graph: Graph,
@@ -87,6 +96,7 @@ async def serve_http(
     calls: Calls | None = None,
     rules: StreamRules | None = None,
     composition: Composition | None = None,
+    flows: ServedFlows | None = None,
     listener: socket.socket | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -99,6 +109,7 @@ async def serve_http(
         calls: rooms and broadcasts; None: there are none.
         composition: what ``/composition`` shows and changes; None: there is none.
         rules: streams made of feeds; None: there are none.
+        flows: between processes; None: they are not shown.
         listener: from `listen`, closed at the end; None: made here.
         task_status: is told the URL, with the port that was picked if it was 0.
     Raises:
@@ -108,7 +119,13 @@ async def serve_http(
         host = bound.getsockname()[0]
         live = LiveGraph(graph)
         routes = application(
-            graph, sessions or {}, live, calls, rules=rules, composition=composition
+            graph,
+            sessions or {},
+            live,
+            calls,
+            rules=rules,
+            composition=composition,
+            flows=flows,
         )
         gate = Gate(routes, config, host, needed_token(config, host))
         task_status.started(url_of(bound))
@@ -116,6 +133,8 @@ async def serve_http(
             nursery.start_soon(live.run)
             if calls is not None:
                 nursery.start_soon(calls.events.run)
+            if flows is not None:
+                nursery.start_soon(flows.run)
             await Connections(gate).serve(bound)
 
 
@@ -158,12 +177,14 @@ def application(
     *,
     rules: StreamRules | None = None,
     composition: Composition | None = None,
+    flows: ServedFlows | None = None,
 ) -> Starlette:
     """The ASGI application, for whoever the gate let in."""
-    page = load_page()
+    page = load_page(flows=flows is not None)
     text = INDEX + (COMPOSITION_INDEX if composition is not None else "")
     text += CALLS_INDEX if calls is not None else ""
     text += RULES_INDEX if rules is not None else ""
+    text += FLOWS_INDEX if flows is not None else ""
 
     async def index(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
@@ -229,6 +250,7 @@ def application(
             *(composition_routes(composition) if composition is not None else []),
             *(calls.routes() if calls is not None else []),
             *(rules.routes() if rules is not None else []),
+            *(flows.routes() if flows is not None else []),
         ],
         exception_handlers={
             HTTPException: _http_error,

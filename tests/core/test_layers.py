@@ -42,12 +42,20 @@ def test_eventgraph_never_imports_rtp() -> None:
 
 
 def test_libraries_stay_in_their_layer() -> None:
-    for library in ("aiortc", "av", "numpy", "starlette", "hypercorn", "cyclopts"):
+    for library in ("aiortc", "starlette", "hypercorn", "cyclopts"):
         assert outside("eventgraph", library) == []
-    for library, package in (("pynng", "nng"), ("zmq", "zmq"), ("httpx", "etcd")):
+    for library, package in (
+        ("pynng", "pipes.nng"),
+        ("zmq", "pipes.zmq"),
+        ("httpx", "pipes.etcd"),
+        ("av", "flows.conversion"),
+        ("numpy", "flows.conversion"),
+        ("cryptography", "flows.authentication"),
+        ("sortedcontainers", "flows"),
+    ):
         where = outside("eventgraph", library)
         assert where
-        assert all(name.startswith(f"eventgraph.pipes.{package}.") for name in where)
+        assert all(name.startswith(f"eventgraph.{package}.") for name in where)
     for library in ("asyncio", "trio_asyncio"):
         assert outside("eventgraph", library) == []
 

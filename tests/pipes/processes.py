@@ -17,7 +17,7 @@ from typing import Any
 
 import trio
 
-from eventgraph.pipes.errors import PipeError
+from eventgraph.errors import GraphError
 
 MAX_EVENTS = 1 << 19  # of one destination in a test; they are numbered from 0
 START_TIMEOUT = 60.0  # seconds; importing takes its time on a busy machine
@@ -201,7 +201,7 @@ async def serve(commands: Mapping[str, Callable[..., Awaitable[Any]]]) -> None:
             do, *arguments = json.loads(line)
             try:
                 answer = {"result": await commands[do](*arguments)}
-            except PipeError as error:
+            except GraphError as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
             await output.send_all(json.dumps(answer).encode() + b"\n")
 

@@ -33,6 +33,12 @@ MISTAKES = [
     ('[http]\nallowed_origins = "x"', "http.allowed_origins: expected a list of which each is"),
     ('[http]\nallowed_origins = ["x"]', "http.allowed_origins: expected a list of which each is"),
     ("[http]\nallowed_hosts = [1]", "http.allowed_hosts: expected a list of which each is"),
+    ('[flows]\nclients = "mixer"', "flows.clients: expected a table in which each key has a list"),
+    ('[flows.clients]\nmixer = "run"', "flows.clients: expected a table in which each key has a"),
+    ("[flows.clients]\nmixer = []", "flows.clients: expected a table in which each key has a list"),
+    ('[flows.clients]\nmixer = ["run", ""]', "flows.clients: expected a table in which each key"),
+    ("[flows]\nregistry = 1", "flows.registry: expected a text, got 1"),
+    ("[flows]\nclient = 1", "flows.client: there is no such key; the nearest is flows.clients"),
     ("[http\nport = 1", "is no valid TOML"),
 ]
 

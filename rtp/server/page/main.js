@@ -38,7 +38,7 @@ function show(next) {
   $("lobby").hidden = inRoom;
   $("lost").hidden = next !== "lost";
   showControls(next, capture, devices.choice, asked);
-  $("to-graph").target = inRoom ? "_blank" : ""; // the way to the graph must not end the call
+  for (const way of document.querySelectorAll("nav a[id]")) way.target = inRoom ? "_blank" : ""; // it must not end the call
   own.show(capture);
   tell();
   draw();

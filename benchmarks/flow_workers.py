@@ -1,0 +1,217 @@
+"""Four nodes that have much to compute: in one process, and in workers that flows lead to.
+
+    source --> deflate 0..3 --> collector            all in one process
+
+    source ==flow "0/frames"==> deflate 0 ==flow "0/packed"==> collector
+           ==flow "1/frames"==> deflate 1 ==flow "1/packed"==>
+             ...                 (processes)
+
+Each node packs frames of 100 kB with zlib. All processes together run on two cores. The nodes are
+the same; they do not know where they are. Every result is unpacked, and compared with its frame.
+Both graphs run in turns; the ratios are those of one round, and their median is printed.
+
+    python -m benchmarks.flow_workers [--rounds N] [--processes N] [--quick]
+"""
+
+import os
+import random
+import sys
+import tempfile
+import time
+import zlib
+from contextlib import AsyncExitStack
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import cyclopts
+import trio
+
+from benchmarks.measure import verify
+from eventgraph import Event, Graph, Node, NodeDelegate
+from eventgraph.flows import (
+    FlowClient,
+    ProviderOptions,
+    ServerOptions,
+    SlowConsumer,
+    open_flows,
+)
+from eventgraph.flows.nodes import FlowConsumerNode, FlowProviderNode
+from eventgraph.flows.worker import worker
+
+NODES: Final = 4
+CORES: Final = 2
+FRAME_SIZE: Final = 100_000  # bytes
+FRAMES: Final = 1000
+GOAL: Final = 1.5
+PATIENCE: Final = 60.0  # seconds for one event
+NOTHING_IS_LOST: Final = ProviderOptions(slow_consumer=SlowConsumer.BLOCK, slots=8)
+
+app = cyclopts.App(name="benchmarks.flow_workers", help=__doc__)
+
+
+class Deflate(Node):
+    """Packs what it gets."""
+
+    channel_size = 4
+
+    def on_enter(self, delegate: NodeDelegate) -> None:
+        self._delegate = delegate
+
+    async def on_event(self, event: Event) -> None:
+        packed = Event(event.cmd, zlib.compress(event.obj))
+        for link in self._delegate.links:
+            await self._delegate.deliver_within(link, packed, PATIENCE)
+
+
+class Collector(Node):
+    """Has all results, by number."""
+
+    def __init__(self, expected: int) -> None:
+        super().__init__("here", "collector")
+        self.results: dict[int, bytes] = {}
+        self.done = trio.Event()
+        self._expected = expected
+
+    def on_event(self, event: Event) -> None:
+        self.results[event.cmd] = event.obj
+        if len(self.results) == self._expected:
+            self.done.set()
+
+
+class Source(Node):
+    """Gives frames to the nodes in turn, as fast as they take them."""
+
+    def __init__(self, frames: list[bytes], count: int) -> None:
+        super().__init__("here", "source")
+        self._frames = frames
+        self._count = count
+
+    async def on_enter(self, delegate: NodeDelegate) -> None:
+        self._delegate = delegate
+
+    async def on_event(self, _event: Event) -> None:
+        links = list(self._delegate.links)
+        async with trio.open_nursery() as nursery:
+            for place, link in enumerate(links):
+                nursery.start_soon(self._feed, link, range(place, self._count, len(links)))
+
+    async def _feed(self, link: int, numbers: range) -> None:
+        for number in numbers:
+            frame = self._frames[number % len(self._frames)]
+            await self._delegate.deliver_within(link, Event(number, frame), PATIENCE)
+
+
+async def set_up(graph: Graph, client: FlowClient, scope: str, numbers: list[int]) -> None:
+    """In a worker: some of the nodes, and the flows from and to them."""
+    for number in numbers:
+        frames = await client.consume(f"{number}/frames")
+        packed = await client.provide(f"{number}/packed", options=NOTHING_IS_LOST)
+        into, node, out = f"in-{number}", f"deflate-{number}", f"out-{number}"
+        graph.add_node(FlowProviderNode(scope, out, packed))
+        graph.add_node(Deflate(scope, node)).request_link_up(scope, out)
+        consumer = FlowConsumerNode(scope, into, frames, patience=PATIENCE)
+        graph.add_node(consumer).request_link_up(scope, node)
+
+
+def build_here(graph: Graph, source: NodeDelegate) -> None:
+    """All in this process."""
+    for number in range(NODES):
+        name = f"deflate-{number}"
+        graph.add_node(Deflate("here", name)).request_link_up("here", "collector")
+        source.request_link_up("here", name)
+
+
+async def build_there(graph: Graph, source: NodeDelegate, client: FlowClient) -> None:
+    """In place of each node, the flows to and from it."""
+    for number in range(NODES):
+        frames = await client.provide(f"{number}/frames", options=NOTHING_IS_LOST)
+        packed = await client.consume(f"{number}/packed")
+        out, into = f"out-{number}", f"in-{number}"
+        graph.add_node(FlowProviderNode("here", out, frames))
+        consumer = FlowConsumerNode("here", into, packed, patience=PATIENCE)
+        graph.add_node(consumer).request_link_up("here", "collector")
+        source.request_link_up("here", out)
+        while not (frames.consumers and packed.sources):  # noqa: ASYNC110  # nobody tells
+            await trio.sleep(0.01)
+
+
+async def measure(frames: list[bytes], count: int, client: FlowClient | None) -> float:
+    """Frames a second; without a client, in one process."""
+    async with Graph() as graph:
+        collector = Collector(count)
+        graph.add_node(collector)
+        source = graph.add_node(Source(frames, count))
+        if client is None:
+            build_here(graph, source)
+        else:
+            await build_there(graph, source, client)
+        began = time.perf_counter()
+        source.deliver_self(Event(0))
+        with trio.fail_after(PATIENCE):
+            await collector.done.wait()
+        took = time.perf_counter() - began
+    for number in range(count):
+        frame = frames[number % len(frames)]
+        verify(f"frame {number}", zlib.decompress(collector.results[number]) == frame, True)
+    return count / took
+
+
+def make_frames() -> list[bytes]:
+    """Like text: about half of it remains."""
+    chance = random.Random(1)
+    words = [chance.randbytes(chance.randint(2, 9)) for _ in range(2000)]
+    frames = []
+    for _ in range(8):
+        frame = b"".join(chance.choices(words, k=FRAME_SIZE // 4))
+        frames.append(frame[:FRAME_SIZE])
+    return frames
+
+
+async def compare(rounds: int, processes: int, count: int) -> None:
+    """Run both in turns, and print them."""
+    frames = make_frames()
+    pairs = []
+    with tempfile.TemporaryDirectory() as directory:
+        options = ServerOptions(
+            "benchmark", runtime_directory=Path(directory), registry="", idle_timeout=1
+        )
+        async with open_flows(options) as client, AsyncExitStack() as workers:
+            for place in range(processes):
+                numbers = {"numbers": list(range(place, NODES, processes))}
+                await workers.enter_async_context(
+                    worker(client, set_up, scope=f"worker-{place}", arguments=numbers)
+                )
+            for number in range(rounds):
+                rates = {}
+                for where in (None, client) if number % 2 else (client, None):
+                    rates[where] = await measure(frames, count, where)
+                pairs.append((rates[None], rates[client]))
+    ratio = median(there / here for here, there in pairs)
+    print(f"{NODES} nodes, zlib of {FRAME_SIZE // 1000} kB frames, {CORES} cores, {rounds} rounds")
+    print(f"in one process        {median(here for here, _ in pairs):8,.0f} frames/s")
+    print(f"in {processes} worker processes {median(there for _, there in pairs):8,.0f} frames/s")
+    print(f"ratio {ratio:.2f} (goal: at least {GOAL}: {'met' if ratio >= GOAL else 'MISSED'})")
+
+
+@app.default
+def run(*, rounds: int = 7, processes: int = CORES, quick: bool = False) -> None:
+    """Measure both graphs in turns.
+
+    Parameters
+    ----------
+    rounds
+        How often.
+    processes
+        Workers that share the nodes, 1 to 4.
+    quick
+        One round with few frames: checks the results, gives no figure to quote.
+    """
+    if not 1 <= processes <= NODES:
+        sys.exit(f"--processes is {processes}; give 1 to {NODES}")
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    trio.run(compare, 1 if quick else rounds, processes, 40 if quick else FRAMES)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,37 @@
+"""Opening a balancer by its name; packages bring their own as entry points."""
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Final
+
+from eventgraph.flows.balancing.interface import Balancer
+from eventgraph.flows.errors import FlowOptionError
+
+ENTRY_POINTS: Final = "eventgraph.flows.balancing"  # each names a subclass of Balancer
+
+
+def open_balancer(name: str, options: Mapping[str, object] | None = None) -> Balancer:
+    """The balancer of that name, new.
+
+    Args:
+        name: ``none`` and ``load`` come with eventgraph.
+        options: by name, of that balancer; for ``load`` those of `LoadOptions`.
+    Raises:
+        FlowOptionError: there is none of that name (the message names those that exist), what
+            a package brings under it is none, or the options cannot be used.
+    """
+    there = entry_points(group=ENTRY_POINTS)
+    entries = {entry.value: entry for entry in there if entry.name == name}
+    if not entries:
+        names = ", ".join(sorted({entry.name for entry in there})) or "none"
+        raise FlowOptionError(f"there is no balancer {name!r}; there are {names}")
+    if len(entries) > 1:
+        raise FlowOptionError(f"more than one is called {name!r}: {', '.join(sorted(entries))}")
+    (entry,) = entries.values()
+    try:
+        found = entry.load()
+    except Exception as error:  # somebody else's package: whatever it raises is its fault
+        raise FlowOptionError(f"the balancer {name!r} ({entry.value}): {error!r}") from error
+    if not (isinstance(found, type) and issubclass(found, Balancer)):
+        raise FlowOptionError(f"the balancer {name!r} ({entry.value}) is no subclass of Balancer")
+    return found.from_options(options or {})

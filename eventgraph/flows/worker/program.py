@@ -1,0 +1,147 @@
+"""What the worker program does, from its start to its end."""
+
+import logging
+import signal
+import sys
+import traceback
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from eventgraph.event import Address
+from eventgraph.flows.client import FlowClient
+from eventgraph.flows.errors import FlowClosedError, FlowError
+from eventgraph.flows.key import FlowKey
+from eventgraph.flows.opening import open_flows
+from eventgraph.flows.options import ProviderOptions
+from eventgraph.flows.provider import Provider
+from eventgraph.flows.worker.function import load
+from eventgraph.flows.worker.report import FORMAT, GROUP, MAX_TRACEBACK, Report, encode_report
+from eventgraph.graph import Graph
+from eventgraph.observer import Observer
+
+REPORT_TIME: Final = 5.0  # seconds to get rid of the report of a failure
+ALONE: Final = 5.0  # seconds without anybody who listens to the report, after which it ends
+GLANCE: Final = 0.5  # seconds between two looks at that
+
+_REPORTING: Final = ProviderOptions(slots=2, max_block=1 << 16, history=1, wait_clients=1)
+"""A small ring; who has started the worker says START first."""
+
+_logger = logging.getLogger("eventgraph.flows.worker")
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a worker is to do; see ``python -m eventgraph.flows.worker --help``."""
+
+    function: str
+    scope: str
+    arguments: dict[str, Any] = {}
+    path: str | None = None
+    report: str | None = None
+    stay: bool = False
+
+
+class _Reason(Observer):
+    """Why to end: it was asked for, or no node is left."""
+
+    def __init__(self) -> None:
+        self.given = trio.Event()
+        self.asked = False
+        self.starting = trio.CancelScope()
+        self._nodes: set[Address] = set()
+
+    def ask(self, why: str) -> None:
+        """Let it end in order."""
+        _logger.info("the worker ends: %s", why)
+        self.asked = True
+        self.given.set()
+        self.starting.cancel()
+
+    def on_node_added(self, address: Address) -> None:
+        self._nodes.add(address)
+
+    def on_node_left(self, address: Address) -> None:
+        self._nodes.discard(address)
+        if not self._nodes:
+            self.given.set()
+
+
+async def work(order: Order) -> int:
+    """Set the graph up, and let it run until there is no need for it; the exit status."""
+    try:
+        async with open_flows() as client:
+            return await _work(order, client)
+    except* FlowError as group:
+        for error in group.exceptions:
+            _logger.error("%s", error)  # noqa: TRY400  # it says what to do; a traceback does not
+    return 1
+
+
+async def _work(order: Order, client: FlowClient) -> int:
+    provider: Provider | None = None
+    if order.report is not None:
+        provider = await client.provide(FlowKey(GROUP, order.report), FORMAT, _REPORTING)
+    reason = _Reason()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_heed_signals, reason)
+        nursery.start_soon(_heed_server, client, reason)
+        async with Graph() as graph:
+            graph.observe(reason)
+            report = Report()
+            with reason.starting:
+                report = await _start(order, graph, client)
+            if report.error:
+                if provider is not None:
+                    with trio.move_on_after(REPORT_TIME):
+                        await _say(provider, report)
+            else:
+                if provider is not None:
+                    nursery.start_soon(_say, provider, report)
+                    if not order.stay:
+                        nursery.start_soon(_heed_solitude, provider, reason)
+                await reason.given.wait()
+            # When the client is asked to end its flows are closed, and nodes crash of that.
+            failed = report.error or (graph.snapshot().crashes and not reason.asked)
+        nursery.cancel_scope.cancel()
+    return 1 if failed else 0
+
+
+async def _start(order: Order, graph: Graph, client: FlowClient) -> Report:
+    try:
+        if order.path is not None:
+            sys.path.insert(0, order.path)
+        await load(order.function)(graph, client, order.scope, **order.arguments)
+    except Exception as error:
+        _logger.exception("%s failed", order.function)
+        text = "".join(traceback.format_exception(error))
+        return Report(f"{type(error).__name__}: {error}", text[-MAX_TRACEBACK:])
+    return Report()
+
+
+async def _say(provider: Provider, report: Report) -> None:
+    try:
+        await provider.send(encode_report(report))
+    except FlowClosedError as error:
+        _logger.warning("nobody hears how the start went: %s", error)
+
+
+async def _heed_signals(reason: _Reason) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            reason.ask(signal.Signals(number).name)
+
+
+async def _heed_server(client: FlowClient, reason: _Reason) -> None:
+    await client.leaving.wait()
+    reason.ask("a client asked for it, or the server")
+
+
+async def _heed_solitude(provider: Provider, reason: _Reason) -> None:
+    """Who has started this worker may have died, and have left it here."""
+    last = trio.current_time()
+    while trio.current_time() - last < ALONE:
+        if provider.consumers:
+            last = trio.current_time()
+        await trio.sleep(GLANCE)
+    reason.ask("who has started it is gone")

@@ -1,0 +1,93 @@
+"""Running a command of flows: what all of them need of trio, signals and errors."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from rtp.flows.errors import FlowCommandError
+
+if TYPE_CHECKING:
+    import trio
+
+    from eventgraph.flows import FlowClient
+    from rtp.interruption import Interruption
+
+
+class Command(Protocol):
+    """What a command does, with what it was given."""
+
+    async def run(self, interruption: "Interruption") -> int: ...
+
+
+def run_command(make: Callable[[], Command]) -> int:
+    """Run a command until its end: the exit status.
+
+    Raises:
+        FlowCommandError: it did not work.
+        RtpError: standard input or output did not.
+    """
+    import trio
+
+    from eventgraph.flows import FlowError
+    from rtp.interruption import run_interruptibly
+
+    begin_logging()
+    try:
+        return trio.run(run_interruptibly, make().run)
+    except FlowError as error:
+        raise in_one_line(error) from error
+    except BaseExceptionGroup as group:  # the client has failed, and so what it was used for
+        errors = list(_leaves(group))
+        if not all(isinstance(error, FlowError) for error in errors):
+            raise
+        raise in_one_line(_cause(errors)) from group
+
+
+def begin_logging() -> None:
+    """Warnings go to standard error."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+
+
+def in_one_line(error: BaseException) -> FlowCommandError:
+    """As the command line says it."""
+    return FlowCommandError(" ".join(str(error).split()))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _cause(errors: list[BaseException]) -> BaseException:
+    """Something was closed because of another."""
+    from eventgraph.flows import FlowClosedError
+
+    return next((error for error in errors if not isinstance(error, FlowClosedError)), errors[0])
+
+
+@asynccontextmanager
+async def working(client: "FlowClient", interruption: "Interruption") -> AsyncIterator[None]:
+    """For a block that a signal ends, or somebody who wants this client to end."""
+    from eventgraph.flows import FlowClosedError
+    from eventgraph.pipes.background import open_background
+    from rtp.standard_streams import note
+
+    with interruption.work() as scope:
+        try:
+            async with open_background() as nursery:
+                nursery.start_soon(_end_when_asked, client, scope)
+                yield
+        except FlowClosedError:
+            if not client.leaving.is_set():
+                raise
+    if client.leaving.is_set():
+        note("ended: somebody has asked for it", verbose=True)
+
+
+async def _end_when_asked(client: "FlowClient", scope: "trio.CancelScope") -> None:
+    await client.leaving.wait()
+    scope.cancel()
