@@ -335,7 +335,8 @@ class Consumer:
                 new.append(block)
         if new:
             progress.source = source
-            if before is None or before.flow != source.flow:
+            anew = new[0].sequence <= progress.sequence  # brought in again from another machine
+            if before is None or before.flow != source.flow or anew:
                 progress.sequence = new[0].sequence - 1
                 if before is not None:
                     self._takeovers += 1

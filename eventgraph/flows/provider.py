@@ -420,6 +420,8 @@ class Provider:
         try:
             while self.error is None:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
+                if self.error is not None:
+                    return  # closed since it was readable
                 self._look()
                 if not self._waiting and not self._behind:
                     self._wanted = trio.Event()

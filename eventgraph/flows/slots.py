@@ -77,5 +77,5 @@ class SlotTable:
         if self._shown[slot]:
             return True
         if asked:
-            return self.spare >= 2 and has < self.spare
-        return self.spare >= 2 and (not has or has + 2 < self.spare)
+            return self.spare > 1 and has <= self.spare
+        return has < self.spare - 1

@@ -176,7 +176,7 @@ async def test_flow_reaches_consumers_on_both_machines_with_one_crossing(
             assert_in_order(await take(consumer, sender=1, count=50))
         machines = await provider.ask("look")
         (outward,) = machines["east"]["flows"]
-        assert sorted(c["name"] for c in outward["consumers"]) == ["consumer 4", "server"]
+        assert sorted(c["name"] for c in outward["consumers"]) == ["consumer 4", "other machines"]
         (inward,) = machines["west"]["flows"]
         assert inward["origin"] == "east"
         assert sorted(c["name"] for c in inward["consumers"]) == ["consumer 2", "consumer 3"]

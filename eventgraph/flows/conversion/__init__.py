@@ -1,5 +1,6 @@
 """Conversion: from the format that a flow has to the one that a consumer wants.
 
+    process                        the client that converts
     opening                        the plugins that are installed, by type
     audio  video                   what becomes what, and at which cost: light
     sound_converter                codes, samples and channels of AUDIO
