@@ -257,6 +257,7 @@ async def send_nng(a: Arguments) -> None:
         async def send(block: Data) -> None:
             await nng.asend(bytes(block))
 
+        a.sock.send(b"listening")
         a.await_receiver()
         await feed(send, a.count, a.size, a.rate)
         a.sock.setblocking(False)
@@ -264,8 +265,9 @@ async def send_nng(a: Arguments) -> None:
 
 
 async def receive_nng(a: Arguments, judge: Judge) -> None:
+    verify("sender", a.sock.recv(16), b"listening")
     with pynng.Pull0(recv_max_size=2 * FRAME) as nng:
-        nng.dial(f"ipc://{a.path}", block=None)  # again and again, if need be
+        nng.dial(f"ipc://{a.path}", block=True)
         a.say_ready()
         while judge.look(await nng.arecv()):
             pass

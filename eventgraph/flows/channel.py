@@ -2,6 +2,7 @@
 
 import os
 import socket
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -12,6 +13,8 @@ from eventgraph.flows.errors import FlowClosedError, FlowProtocolError
 from eventgraph.flows.protocol import MAX_DESCRIPTORS, MAX_MESSAGE, Message, encode
 
 MAX_UNSENT: Final = 1024  # messages for a side that does not read; then it is cut off
+
+_ANCILLARY: Final = socket.CMSG_SPACE(MAX_DESCRIPTORS * array("i").itemsize)
 
 
 class Channel:
@@ -64,9 +67,9 @@ class Channel:
 
     async def run(self) -> None:
         """Send what is kept, until cancelled or closed."""
-        while True:
+        while not self._closed:
             await self._to_send.wait()
-            if self._closed:
+            if self.closed:  # meanwhile
                 return
             try:
                 await trio.lowlevel.wait_writable(self._sock)
@@ -92,13 +95,14 @@ class Channel:
         while True:
             try:
                 await trio.lowlevel.wait_readable(self._sock)
-                data, descriptors, flags, _ = socket.recv_fds(
-                    self._sock, MAX_MESSAGE + 1, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+                data, ancillary, flags, _ = self._sock.recvmsg(
+                    MAX_MESSAGE + 1, _ANCILLARY, socket.MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
                 continue
             except (trio.ClosedResourceError, OSError, ValueError) as error:
                 raise FlowClosedError(f"the connection is closed: {error}") from None
+            descriptors = _descriptors(ancillary)
             if flags & socket.MSG_CTRUNC or len(data) > MAX_MESSAGE:
                 close_all(descriptors)
                 raise FlowProtocolError("a message that is too long, or with too much in it")
@@ -121,6 +125,15 @@ class Channel:
             self._to_send.set()
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    """As `socket.recv_fds` finds them; that ignores the flag that no child is to inherit them."""
+    found = array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return list(found)
 
 
 def close_all(descriptors: Sequence[int]) -> None:

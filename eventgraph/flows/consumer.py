@@ -203,8 +203,9 @@ class Consumer:
 
         Args:
             first, last: nanoseconds.
-            limit: at most so many, the latest; the provider may give fewer, since each block in
-                shared memory holds a slot: at most half of the ring, or 64.
+            limit: at most so many, the latest; the provider gives no more than 64, and of blocks
+                in shared memory, each of which holds a slot, no more than half of the ring, or a
+                quarter if it drops blocks for slow consumers.
             key: whose, if the consumer has several flows.
         Raises:
             As `latest`.

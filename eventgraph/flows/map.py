@@ -162,9 +162,11 @@ class _Drawing:
 
 
 def _about_client(client: ClientListing) -> tuple[str, ...]:
-    about = [f"pid {client.pid}"]
+    about = [f"pid {client.pid}"] if client.pid else []
     if client.launched:
         about.append("movable" if client.movable else "started by the server")
     if client.restarts:
         about.append(f"started again: {client.restarts}")
+    if client.problem:
+        about.append(client.problem)
     return tuple(about)

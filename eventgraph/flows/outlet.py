@@ -58,7 +58,8 @@ class Outlet:
     """Sends announcements as far as the consumer takes them; the others wait in the backlog.
 
     Args:
-        fair: whether the consumer must leave slots to others, see `SlotTable.may_show`.
+        fair: whether the consumer must leave slots to others, see `SlotTable.may_show`; of what
+            it asks for it may then have a quarter of the ring at once.
     """
 
     def __init__(self, consumer: str, sock: socket.socket, slots: SlotTable, *, fair: bool) -> None:
@@ -75,6 +76,7 @@ class Outlet:
         self._replies: deque[tuple[Record | None, int]] = deque()  # with the request's number
         self._holdings: Counter[int] = Counter()  # what it was shown, by slot
         self._held = 0
+        self._answers: Counter[int] = Counter()  # of that, what it has asked for
 
     def offer(self, records: list[Record], datagram: bytes) -> None:
         """Send blocks, or let them wait.
@@ -163,6 +165,7 @@ class Outlet:
             return False
         self._holdings[slot] -= 1
         self._held -= 1
+        self._answers[slot] -= self._answers[slot] > 0
         self._slots.give_back(slot)
         return True
 
@@ -175,20 +178,25 @@ class Outlet:
         if len(self._replies) + len(records) >= MAX_REPLIES:
             return False
         replies: list[tuple[Record | None, int]] = [(None, request)]
-        allowed = len(self._slots) // 2
+        allowed = self._answers_allowed()
         for record in reversed(records):  # if not all of them, then the latest
             if record.slot >= 0:
-                if not allowed or (
-                    self._fair and not self._slots.may_show(record.slot, self._held, asked=True)
-                ):
+                if allowed <= 0 or (self._fair and not self._slots.spare_after(record.slot)):
                     break
                 allowed -= 1
                 self._show(record.slot)
+                self._answers[record.slot] += 1
             replies.append((record, request))
         self._replies.extend(reversed(replies))
         if not self.stuck:
             self.flush()
         return True
+
+    def _answers_allowed(self) -> int:
+        """Slots that may go into an answer, whatever flows beside it."""
+        if self._fair:
+            return max(1, len(self._slots) // 4) - self._answers.total()
+        return len(self._slots) // 2
 
     def leave(self) -> None:
         """The consumer wants no more, but keeps what it holds."""
@@ -202,6 +210,7 @@ class Outlet:
         for slot in self._holdings.elements():
             self._slots.give_back(slot)
         self._holdings.clear()
+        self._answers.clear()
         self._held = 0
         self.sock.close()
 

@@ -62,20 +62,17 @@ class SlotTable:
             self.spare += 1
         self.release(slot)
 
-    def may_show(self, slot: int, has: int, *, asked: bool = False) -> bool:
-        """Whether one more slot for a consumer leaves enough to the others, and one to write to.
+    def spare_after(self, slot: int) -> int:
+        """What will be spare when one more consumer has that slot."""
+        return self.spare if self._shown[slot] else self.spare - 1
 
-        Each may have about as many as are spare then, whoever came first: one that gives nothing
-        back ends up with half of the ring, the next with half of the rest.
+    def may_show(self, slot: int, has: int) -> bool:
+        """Whether a consumer that has so many may have that one, and leave enough to the others.
 
-        Args:
-            has: slots that the consumer has.
-            asked: it asked for this block; there is room for one such beside those that flow.
+        It may have as many as are spare then, whoever came first: one that gives nothing back ends
+        up with half of the ring, the next with half of the rest. One is always left to write to.
+
         Source: the rule is that of dynamic thresholds for shared buffers (Choudhury and Hahne,
             IEEE/ACM Transactions on Networking 6, 1998).
         """
-        if self._shown[slot]:
-            return True
-        if asked:
-            return self.spare > 1 and has <= self.spare
-        return has < self.spare - 1
+        return has < self.spare_after(slot)

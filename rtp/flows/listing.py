@@ -83,7 +83,7 @@ def _machines(machines: Iterable[MachineListing]) -> Table:
 
 
 def _clients(clients: Iterable[tuple[MachineListing, ClientListing]]) -> Table:
-    titles = ["client", "id", "machine", ">pid", "kind", ">restarts", ">cores"]
+    titles = ["client", "id", "machine", ">pid", "kind", ">restarts", ">cores", "problem"]
     rows = []
     for machine, client in clients:
         kind = "movable" if client.movable else "started by the server" if client.launched else ""
@@ -92,10 +92,11 @@ def _clients(clients: Iterable[tuple[MachineListing, ClientListing]]) -> Table:
                 _text(client.name, "bold"),
                 _text(client.id[:ID_SHOWN]),
                 _text(machine.name),
-                _text(str(client.pid)),
+                _text(str(client.pid or "")),
                 _text(kind),
                 _text(str(client.restarts) if client.launched else ""),
                 _text(f"{client.need:.2f}" if client.need else ""),
+                _text(client.problem, "red"),
             ]
         )
     return _table(titles, rows)

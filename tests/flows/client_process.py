@@ -133,6 +133,9 @@ class Commands:
         sent = self._sent[key] = Sent(provider, interval, size)
         self._nursery.start_soon(sent.run)
 
+    async def send(self, key: str) -> None:
+        await self._sent[key].provider.send(b"")
+
     async def consume(self, pattern: str) -> None:
         consumer = await self._client.consume(pattern)
         taken = self._taken[pattern] = Taken(consumer)
@@ -174,10 +177,11 @@ async def main(options: str, name: str, keepalive: str) -> None:
         trio.open_nursery() as nursery,
     ):
         commands = Commands(client, nursery)
-        names = ("provide", "consume", "close", "stop", "start", "sent", "taken", "look", "rings")
+        names = [name for name in vars(Commands) if not name.startswith("_")]
         await serve({"hello": hello, **{name: getattr(commands, name) for name in names}})
         nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:])
+    _, told, name, keepalive = sys.argv
+    trio.run(main, told, name, keepalive)

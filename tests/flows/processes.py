@@ -33,9 +33,9 @@ class Realm:
     def __init__(self, base: Path, options: ServerOptions, keepalive: float) -> None:
         self.base = base
         self.options = options
-        self.directory = RuntimeDirectory(base / "run", options.realm)
+        self.directory = RuntimeDirectory(base / "run", options.realm, options.own_machine)
         self._keepalive = keepalive
-        self._clients: list[Process] = []
+        self.clients: list[Process] = []
 
     async def start(self, name: str = "client", **changes: Any) -> Process:
         """Start a client; it is connected when this returns.
@@ -59,7 +59,7 @@ class Realm:
                 cwd=PROJECT,
             )
         client = Process(process, log)
-        self._clients.append(client)
+        self.clients.append(client)
         with trio.fail_after(START_TIMEOUT):
             await client.ask("hello")
         return client
@@ -86,17 +86,21 @@ class Realm:
         """What the server has written."""
         return (self.directory.path / "log").read_text()
 
-    async def end(self) -> None:
-        """Let all clients leave in order, and then the server; nothing may be left."""
-        for client in self._clients:
+    async def leave(self) -> None:
+        """Let all clients leave in order."""
+        for client in self.clients:
             if client.runs:
                 await client.end()
+
+    async def end(self) -> None:
+        """Let all clients leave in order, and then the server; nothing may be left."""
+        await self.leave()
         assert await trio.to_thread.run_sync(ended, str(self.base)), processes_about(str(self.base))
         assert os.listdir(self.base / "run") == []
 
     async def destroy(self) -> None:
         """End all."""
-        for client in self._clients:
+        for client in self.clients:
             await client.destroy()
         while left := processes_about(str(self.base)):
             for pid in left:
@@ -119,7 +123,7 @@ async def open_realm(
         idle_timeout: seconds, of the server.
         options: more, as of `ServerOptions`.
     """
-    (base / "run").mkdir()
+    (base / "run").mkdir(exist_ok=True)
     told = ServerOptions(
         options.pop("application", "tests"),
         **{

@@ -1,6 +1,7 @@
 """The broker's decisions, whatever comes in whatever order."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -351,8 +352,8 @@ class BrokerMachine(RuleBasedStateMachine):
                 continue
             running, stopped_by, started_by = old.running.get(id, (False, NOBODY, NOBODY))
             made.begun |= running
-            comings.append(lambda m=made, s=stopped_by, t=started_by: self._come(m, s, t))
-        comings += [lambda m=made: self._want(m) for made in self.wanting.values()]
+            comings.append(partial(self._come, made, stopped_by, started_by))
+        comings += [partial(self._want, made) for made in self.wanting.values()]
         rng.shuffle(comings)
         for come in comings:
             come()
@@ -413,13 +414,13 @@ class BrokerMachine(RuleBasedStateMachine):
                 if local and chosen and made.rank < chosen.rank:
                     assert made.id in self.recorder.obsolete
         for id in self.recorder.obsolete:
-            if (made := self.provided.get(id)) is not None:
-                best, claim = self._best(made.key), self.claims.get(made.key)
+            if (told := self.provided.get(id)) is not None:
+                best, claim = self._best(told.key), self.claims.get(told.key)
                 by = self.recorder.obsolete[id]
                 assert by != id
-                assert not made.variant
-                assert not made.remote
-                if best is made and claim is None:
+                assert not told.variant
+                assert not told.remote
+                if best is told and claim is None:
                     assert by not in self.provided, "the best was told to end"
 
     @invariant()
@@ -474,7 +475,8 @@ class BrokerMachine(RuleBasedStateMachine):
                 stopped = set()
             chosen.begun |= len(started) >= chosen.options.wait_clients
             running, stopped_by, started_by = self.recorder.running[chosen.id]
-            assert (stopped_by, started_by) == (stopped, started)
+            assert set(stopped_by) == stopped
+            assert set(started_by) == started
             assert running == (chosen.begun and not stopped)
         assert not self.recorder.told
 

@@ -9,7 +9,6 @@ import pytest
 import trio
 import trio.testing
 
-from eventgraph.flows import channel as channel_module
 from eventgraph.flows.channel import MAX_UNSENT, Channel, close_all
 from eventgraph.flows.errors import FlowClosedError, FlowProtocolError
 from eventgraph.flows.protocol import MAX_MESSAGE, Page, Ping, decode_from_client, encode
@@ -105,7 +104,7 @@ async def test_what_there_is_no_room_for_is_sent_later_in_order() -> None:
             for number in range(1000):
                 channel.send(Ping(number + 1), files)
             assert not channel.closed
-            seen = []
+            seen: list[int] = []
             while len(seen) < 1000:
                 await trio.lowlevel.wait_readable(theirs)
                 data, received, _, _ = socket.recv_fds(theirs, 100, 2)
@@ -161,7 +160,7 @@ async def test_no_descriptors_left_to_keep_what_is_unsent_closes_the_channel(
         raise OSError(24, "Too many open files")
 
     with pair() as (channel, _), memory() as files:
-        monkeypatch.setattr(channel_module.os, "dup", no_more)
+        monkeypatch.setattr(os, "dup", no_more)
         for number in range(4 * MAX_UNSENT):
             channel.send(Ping(number), files)
         assert channel.closed

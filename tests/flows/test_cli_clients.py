@@ -205,6 +205,7 @@ def test_skeletons_run_and_work_together(served: FlowCommandLine, tmp_path: Path
         if kind == "consumer":
             path.write_text(path.read_text().replace("*/tone", "mixer/quiet"))
         programs[name] = served.start_program(sys.executable, str(path), environment=surroundings)
-    assert "640 bytes of AUDIO" in wait_for_line(programs["sink"].stdout, "mixer/quiet")
+    line = wait_for_line(programs["sink"].stdout, "mixer/quiet")
+    assert "bytes of AUDIO,channels=1,rate=16000,sample=s16" in line
     for program in reversed(programs.values()):
         assert end(program, signal.SIGINT)[::2] == (0, "")

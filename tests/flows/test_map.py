@@ -20,8 +20,8 @@ from eventgraph.flows.map_views import to_mermaid, to_text
 RAW = FlowFormat("RAW")
 
 
-def client(name: str, **more: bool) -> ClientListing:
-    return ClientListing(f"id-{name}", name, 7, **more)
+def client(name: str) -> ClientListing:
+    return ClientListing(f"id-{name}", name, 7)
 
 
 def taken_by(*names: str, signal: str = "") -> tuple[ConsumerListing, ...]:
@@ -176,6 +176,12 @@ def test_state_of_a_flow_is_said() -> None:
     mermaid = to_mermaid(listing(one))
     assert "class n1,n2 stopped" in mermaid
     assert "class n3 obsolete" in mermaid
+
+
+def test_client_that_is_not_there_says_why() -> None:
+    gone = ClientListing("1", "mixer", 0, launched=True, restarts=5, problem="given up: it crashed")
+    text = to_text(listing(MachineListing("left", clients=(gone,))))
+    assert "  mixer  started by the server, started again: 5, given up: it crashed\n" in text
 
 
 def test_mermaid_has_a_box_for_each_machine() -> None:

@@ -10,7 +10,13 @@ import msgspec
 import pytest
 import trio
 
-from eventgraph.flows import ClientListing, FlowClient, FlowRefusedError, MachineListing
+from eventgraph.flows import (
+    ClientListing,
+    FlowClient,
+    FlowKey,
+    FlowRefusedError,
+    MachineListing,
+)
 from eventgraph.flows.balancing import Balancer, MachineLoad, Move
 from eventgraph.flows.balancing.none import DoNothing
 from eventgraph.flows.protocol import Launch
@@ -42,17 +48,16 @@ class OtherMachine:
         self.stands = stands
         self.launches: list[Launch] = []
         self.clients: tuple[ClientListing, ...] = ()
-        server.list_others = self.list
-        server.run_elsewhere = self.run
+        server.others = self
 
-    async def list(self) -> list[MachineListing]:
+    async def look_around(self) -> list[MachineListing]:
         await trio.lowlevel.checkpoint()
         return [
             MachineListing("other", pid=1, cores=4.0, busy=0.5, clients=self.clients),
             MachineListing("silent", problem="it does not answer"),
         ]
 
-    async def run(self, launch: Launch, machine: str) -> str:
+    async def run_elsewhere(self, launch: Launch, machine: str) -> str:
         await trio.lowlevel.checkpoint()
         if self.refuses:
             raise FlowRefusedError(f"{machine} is full")
@@ -62,6 +67,15 @@ class OtherMachine:
             ClientListing(launch.id, launch.name, 4711, launched=True, problem=problem),
         )
         return launch.id
+
+    async def end_elsewhere(self, client: str) -> None:
+        raise FlowRefusedError(f"there is no client with the id {client}")
+
+    def rank_for(self, key: FlowKey, started: int) -> int:
+        return started
+
+    def origin_of(self, flow: str) -> str:
+        return ""
 
 
 class MoveEverything(Balancer):

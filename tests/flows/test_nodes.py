@@ -20,12 +20,13 @@ from eventgraph.flows import (
     ProviderOptions,
     ServerOptions,
     SlowConsumer,
-    open_flows,
 )
 from eventgraph.flows.event_wire import EventPacker, RawUnpacker
 from eventgraph.flows.nodes import FlowConsumerNode, FlowProviderNode
 from eventgraph.state import NodeState
 from eventgraph.testing import Probe, wait_idle
+
+from .launching import server_in_process
 
 TIMEOUT = 20  # seconds, many times what anything here takes
 SHARED = ProviderOptions(inline=0, slots=4, max_block=1 << 20)
@@ -35,7 +36,7 @@ SHARED = ProviderOptions(inline=0, slots=4, max_block=1 << 20)
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[FlowClient]:
     options = ServerOptions("nodes", runtime_directory=tmp_path, registry="", idle_timeout=1)
-    async with open_flows(options, name="tester") as client:
+    async with server_in_process(options) as (_, _, client):
         yield client
 
 
@@ -212,6 +213,7 @@ async def test_raw_block_has_key_format_and_timestamp(hand_over: bool, client: F
         assert (event.cmd, block.key.group, str(block.format)) == (9, "mike", "AUDIO,rate=8000")
         assert (block.timestamp, bytes(block.data)) == (12345, b"sound")
         assert provider.statistics().slots_held == hand_over
+        block.release()
 
 
 async def test_raw_provider_sends_bytes_and_passes_blocks_on_with_their_timestamps(
@@ -391,7 +393,7 @@ async def test_flow_looks_like_links_in_the_snapshot(client: FlowClient) -> None
         }
         assert {ways: counts.handled for ways, counts in remote.items()} == {
             ("out@a", "out@a"): 11,
-            ("out@a", "tester@a/out"): 11,
+            ("out@a", "test@a/out"): 11,
             ("out@a", "in@b"): 10,
         }
         for counts in remote.values():

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventgraph.flows.errors import FlowNameError, FlowProtocolError, FlowVersionError
@@ -134,6 +134,7 @@ def test_wrong_fields_are_an_error_of_the_protocol(
 
 
 @pytest.mark.parametrize("message", FROM_CLIENT + FROM_SERVER, ids=lambda m: type(m).__name__)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_damaged_message_is_read_or_an_error_of_the_protocol(
     message: Message, data: st.DataObject

@@ -224,6 +224,15 @@ async def test_worker_whose_nodes_have_left_ends_and_is_not_started_again(
         await until_unlisted(client, working.id)
 
 
+async def test_node_that_leaves_during_the_start_does_not_end_a_worker(
+    client: FlowClient,
+) -> None:
+    async with Graph() as graph:
+        caller = await make_caller(graph, client)
+        async with worker(client, f"{FUNCTIONS}:doubler_after_another", scope="doubling"):
+            assert await caller.ask(Event(9, 3)) == 6
+
+
 @pytest.mark.parametrize(
     ("given", "error"),
     [

@@ -78,3 +78,11 @@ async def leaves(graph: Graph, _client: FlowClient, scope: str) -> None:
     """Has one node, which leaves."""
     await trio.lowlevel.checkpoint()
     graph.add_node(Node(scope, "node")).request_exit()
+
+
+async def doubler_after_another(graph: Graph, client: FlowClient, scope: str) -> None:
+    """The doubler, after a node that has left already."""
+    passing = graph.add_node(Node(scope, "passing"))
+    passing.request_exit()
+    await passing.wait_exited()
+    await doubler(graph, client, scope)

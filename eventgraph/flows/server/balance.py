@@ -89,8 +89,9 @@ class Balance:
         self._measured = await trio.to_thread.run_sync(self._meter.measure, pids)
 
     async def _look(self) -> list[MachineListing]:
-        others = self._server.list_others
-        return [self._server.listing(), *(await others() if others is not None else ())]
+        others = self._server.others
+        listed = await others.look_around() if others is not None else []
+        return [self._server.listing(), *listed]
 
     async def move(self, move: Move) -> None:
         """Start a client on another machine, and end it here when it stands there."""

@@ -66,7 +66,8 @@ class Exports:
         for key in before:
             self._broker.signalled_elsewhere(key, server, frozenset(), frozenset())
         self._end_unwanted()
-        return tuple(carried for want in wants if (carried := self._carry(want, server)) is not None)
+        supplied = (self._carry(want, server) for want in wants)
+        return tuple(carried for carried in supplied if carried is not None)
 
     def forget_silent(self) -> None:
         """Who has not asked for long is gone: nothing is carried to it, or stopped by it."""

@@ -202,6 +202,10 @@ class Peers:
             if self._unwanted:
                 self._alarm.set()
 
+    def rank_for(self, key: FlowKey, started: int) -> int:
+        """When a new provider counts as started: after the one that it takes over from."""
+        return self.claims.rank_for(key, started)
+
     def origin_of(self, flow: str) -> str:
         """The machine that a flow comes in from."""
         brought = self._imports.get(flow)
@@ -332,13 +336,9 @@ async def open_peers(
         )
         peers.start()
         server.on_rearranged.append(peers.look)
-        server.list_others = peers.look_around
-        server.run_elsewhere = peers.run_elsewhere
-        server.rank_for = peers.claims.rank_for
-        server.origin_of = peers.origin_of
+        server.others = peers
         try:
             yield peers
         finally:
             server.on_rearranged.remove(peers.look)
-            server.list_others = None
-            server.run_elsewhere = None
+            server.others = None

@@ -65,6 +65,7 @@ from eventgraph.flows.protocol import (
 from eventgraph.flows.ring import check_ring
 from eventgraph.flows.server.broker import Actions, Broker, Flow, Subscription
 from eventgraph.flows.server.options import ServerOptions
+from eventgraph.flows.server.others import Others
 from eventgraph.flows.server.session import MAX_WORK, Session
 
 RECONNECT_PAUSE: Final = 0.05  # seconds before a consumer that has lost a provider gets it again
@@ -98,14 +99,10 @@ class FlowServer(Actions):
         self.on_rearranged: list[Callable[[FlowKey], None]] = []
         self.on_client: list[Callable[[Session, bool], None]] = []
         self.on_obsolete: Callable[[Flow], None] = lambda flow: None
-        self.list_others: Callable[[], Awaitable[list[MachineListing]]] | None = None
-        self.origin_of: Callable[[str], str] = lambda flow: ""
-        self.rank_for: Callable[[FlowKey, int], int] = lambda key, started: started
+        self.others: Others | None = None
         self.run_client: Callable[[Launch, str], Awaitable[str]] | None = None
-        self.run_elsewhere: Callable[[Launch, str], Awaitable[str]] | None = None
         self.end_launched: Callable[[str], bool] = lambda client: False
         self.list_launched: Callable[[], tuple[ClientListing, ...]] = tuple
-        self.end_client: Callable[[str], Awaitable[None]] | None = None
         self.describe: Callable[[], MachineListing] = lambda: MachineListing(options.machine)
         self.describe_client: Callable[[ClientInfo], ClientListing] = _plain_client
         self._authentication = authentication
@@ -293,7 +290,9 @@ class FlowServer(Actions):
 
     def _rank(self, message: Provide) -> int:
         """Since when it counts as started: what comes new takes over, whatever its clock shows."""
-        return message.started if message.again else self.rank_for(message.key, message.started)
+        if message.again or self.others is None:
+            return message.started
+        return self.others.rank_for(message.key, message.started)
 
     def _forget_ring(self, flow: str) -> None:
         descriptor, _ = self._rings.pop(flow)
@@ -328,10 +327,7 @@ class FlowServer(Actions):
                         raise FlowRefusedError("this server starts no clients")
                     client = await self.run_client(message.launch, message.machine)
                 case End():
-                    if self.end_client is None:
-                        self.end_here(message.client)
-                    else:
-                        await self.end_client(message.client)
+                    await self._end(message.client)
         except FlowError as error:
             session.answer(message.n, error)
         else:
@@ -341,12 +337,20 @@ class FlowServer(Actions):
 
     async def _list(self, session: Session, message: List) -> None:
         machines = [self.listing()]
-        if message.everywhere and self.list_others is not None:
-            machines += await self.list_others()
+        if message.everywhere and self.others is not None:
+            machines += await self.others.look_around()
         realm = self.options.realm
         data = encode_listing(Listing(realm.application, realm.user, tuple(machines)))
         for start in range(0, len(data), PAGE_SIZE):
             session.send(Page(message.n, data[start : start + PAGE_SIZE]))
+
+    async def _end(self, client: str) -> None:
+        try:
+            self.end_here(client)
+        except FlowRefusedError:
+            if self.others is None:
+                raise
+            await self.others.end_elsewhere(client)
 
     def end_here(self, client: str, reason: str = "it was asked for") -> None:
         """Let a client of this server end.
@@ -438,7 +442,7 @@ class FlowServer(Actions):
             "" if flow.remote else provider.id,
             provider.name,
             flow.variant,
-            self.origin_of(flow.id) if flow.remote else "",
+            self.others.origin_of(flow.id) if flow.remote and self.others is not None else "",
             self._rings[flow.id][1],
             running,
             tuple(self._name_of(client) for client in sorted(stopped_by)),

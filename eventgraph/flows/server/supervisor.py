@@ -84,11 +84,11 @@ class Supervisor:
             FlowOptionError: the launch makes no sense.
         """
         if machine not in ("", self._server.options.machine):
-            if self._server.run_elsewhere is None:
+            if self._server.others is None:
                 raise FlowRefusedError(
                     f"there is no machine {machine}; there is {self._server.options.machine}"
                 )
-            return await self._server.run_elsewhere(launch, machine)
+            return await self._server.others.run_elsewhere(launch, machine)
         client = Launched(launch.id or uuid.uuid4().hex, launch)
         self._check(client)
         self._given_up.pop(client.id, None)

@@ -49,7 +49,9 @@ class _Reason(Observer):
         self.given = trio.Event()
         self.asked = False
         self.starting = trio.CancelScope()
+        self._started = False
         self._nodes: set[Address] = set()
+        self._left = 0
 
     def ask(self, why: str) -> None:
         """Let it end in order."""
@@ -63,7 +65,16 @@ class _Reason(Observer):
 
     def on_node_left(self, address: Address) -> None:
         self._nodes.discard(address)
-        if not self._nodes:
+        self._left += 1
+        self._look()
+
+    def has_started(self) -> None:
+        """From now on there ought to be nodes, unless there was none at all."""
+        self._started = True
+        self._look()
+
+    def _look(self) -> None:
+        if self._started and self._left and not self._nodes:
             self.given.set()
 
 
@@ -91,12 +102,12 @@ async def _work(order: Order, client: FlowClient) -> int:
             report = Report()
             with reason.starting:
                 report = await _start(order, graph, client)
-            if report.error:
-                if provider is not None:
-                    with trio.move_on_after(REPORT_TIME):
-                        await _say(provider, report)
-            else:
-                if provider is not None:
+            reason.has_started()
+            if report.error and provider is not None:
+                with trio.move_on_after(REPORT_TIME):
+                    await _say(provider, report)
+            elif not report.error:
+                if provider is not None and not reason.asked:
                     nursery.start_soon(_say, provider, report)
                     if not order.stay:
                         nursery.start_soon(_heed_solitude, provider, reason)

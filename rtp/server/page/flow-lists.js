@@ -89,7 +89,7 @@ function flowRow(flow) {
 
 function clientRow(client) {
   return { box: client.box, look: `is-${client.kind}`, name: client.name, state: client.machine, client: client.id,
-           about: [[`${client.kind === "converter" ? "converter · " : ""}${client.about}`]] };
+           about: [[`${client.kind === "converter" ? "converter · " : ""}${client.about}`], [client.problem, "bad"]] };
 }
 
 function machineRow(machine) {

@@ -61,9 +61,9 @@ export class FlowModel {
     const how = client.movable ? "started by the server, movable" : client.launched ? "started by the server" : "";
     const again = client.restarts ? `started again ${client.restarts === 1 ? "once" : `${client.restarts} times`}` : "";
     const need = client.need >= 0.005 ? `${client.need.toFixed(2)} cores` : "";
-    if (box) box.note = how;
+    if (box) box.note = client.problem || how;
     this.clients.push({ ...client, box: box?.id, kind: box?.kind ?? "client", machine: machine.name,
-                        about: [`pid ${client.pid}`, how, again, need].filter(Boolean).join(" · ") });
+                        about: [client.pid ? `pid ${client.pid}` : "", how, again, need].filter(Boolean).join(" · ") });
   }
 
   #addFlow(machine, flow) {
