@@ -140,6 +140,7 @@ class Composition:
 
     async def _go_back(self, old: Plan) -> None:
         """To what ran before; what of it cannot be had again is logged."""
+        await self._members.wait_gone(old.nodes)  # of newcomers that crashed where they were
         self._members.forget_gone()
         running = self.running()
         lost = {a for a in old.nodes if a not in running.nodes and node_at(self._graph, a)}

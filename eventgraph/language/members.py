@@ -27,7 +27,7 @@ ENTER_LIMIT: Final = 5.0
 LEAVE_LIMIT: Final = 10.0
 """Seconds that nodes have to leave; above the usual exit time-out of a graph."""
 FORCED_LIMIT: Final = 1.0
-"""Seconds that the others have when one of them does not leave, and a change is undone."""
+"""Seconds that nodes have to leave when a change is undone."""
 
 
 class _Member(msgspec.Struct):
@@ -164,6 +164,14 @@ class Members:
                     nursery.start_soon(self._leave, [address])
         self._links = {pair: x for pair, x in self._links.items() if self._graph.is_linked(*pair)}
         return [address for address in left_over if address in self._members]
+
+    async def wait_gone(self, addresses: Iterable[Address]) -> None:
+        """Let those of these that are leaving leave, within a bound: others are to be there."""
+        with trio.move_on_after(FORCED_LIMIT):
+            for address in addresses:
+                member = self._members.get(address)
+                if member is not None and member.delegate.state not in TAKES_LINKS:
+                    await member.delegate.wait_exited()
 
     async def _leave(self, addresses: Iterable[Address]) -> None:
         for address in addresses:

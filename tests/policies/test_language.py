@@ -81,6 +81,13 @@ class Crashing(Node):
         raise OSError("no disk")
 
 
+class Lingering(Crashing):
+    """Does not come up, and takes its time to leave."""
+
+    async def on_exit(self) -> None:
+        await trio.sleep(1.5)
+
+
 class Slow(Node):
     """Comes up in its own time, or never."""
 
@@ -127,7 +134,9 @@ class Holding(Node):
 
 def registry() -> Registry:
     found = Registry()
-    for node_class in (Tone, Fan, Sink, Meter, Crashing, Slow, Stuck, Deaf, Holding, Probe):
+    sound = (Tone, Fan, Sink, Meter)
+    trouble = (Crashing, Lingering, Slow, Stuck, Deaf)
+    for node_class in (*sound, *trouble, Holding, Probe):
         found.register(node_class.__name__.lower(), node_class)
     found.register("encoder", Encoder, converts=("audio/pcm", "audio/rtp"), cost=10)
     return found
@@ -398,6 +407,7 @@ async def test_full_table_can_be_rewired_in_one_change() -> None:
     [
         ("[a:fan] -> [crashing]", "no disk"),
         ("[a:crashing] -> [b:meter]", "no disk"),
+        ("[a:fan] -> [b:slow]; [c:lingering]; [d:fan] -> [a]", "no disk"),
         ("[a:fan max_links=0] -> [b:meter]", "no room"),
         ("[stuck]; [a:fan] -> [b:meter window=7]; [c:crashing]", "no disk"),
     ],
