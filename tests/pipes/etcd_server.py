@@ -135,6 +135,7 @@ class EtcdServer:
         """Let it hang: it keeps its connections, and answers nothing (SIGSTOP)."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # its threads go on for a moment
 
     def proceed(self) -> None:
         """Undo `stop`."""

@@ -77,9 +77,11 @@ class Process:
         await self._process.wait()
 
     def signal(self, number: signal.Signals) -> None:
-        """Such as SIGSTOP and SIGCONT."""
-        with suppress(ProcessLookupError):
+        """Such as SIGCONT, or SIGSTOP: then it has stopped, all of its threads."""
+        with suppress(ProcessLookupError, ChildProcessError):
             self._process.send_signal(number)
+            if number is signal.SIGSTOP:
+                os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
     async def destroy(self) -> None:
         """End it whatever it does."""
