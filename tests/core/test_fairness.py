@@ -8,6 +8,8 @@ import trio
 from eventgraph import Event, Graph, Node, NodeDelegate
 from eventgraph.testing import Probe, wait_idle
 
+pytestmark = pytest.mark.alone
+
 
 class Player(Node):
     """Sends back whatever comes, at full speed."""

@@ -174,6 +174,7 @@ def test_camera_is_connected_only_while_somebody_watches_it(tmp_path: Path) -> N
         assert there.program.stream("gate", "sub")["viewers"] == 0
 
 
+@pytest.mark.alone
 def test_killed_camera_comes_back_to_those_who_wait_for_it(tmp_path: Path) -> None:
     with place(tmp_path, record=True) as there:
         there.click("gate", "play")

@@ -22,6 +22,7 @@ OFFERED = {"pcmu": (0, PCMU), "opus": (111, PayloadFormat("opus", 48000, 2))}
 SECONDS = 3.0
 
 
+@pytest.mark.alone
 @pytest.mark.interop("chromium", "iproute2", "ffmpeg")
 def test_plain_callers_and_a_browser_hear_each_other_and_not_themselves(tmp_path: Path) -> None:
     heard: dict[str, tuple[Samples, int]] = {}

@@ -100,6 +100,7 @@ def assert_delay_is_bounded(watch: Watch, party: str, began: float, lateness: fl
     assert too_old[1] - too_old[0] >= 0.4 * HELD * 50
 
 
+@pytest.mark.alone
 @pytest.mark.interop("ffmpeg")
 async def test_loss_jitter_and_a_burst_are_survived_and_reported() -> None:
     mixer, probe = AudioMixer("room", "mixer", sample_rate=RATE), Probe("studio", "probe")

@@ -15,6 +15,7 @@ SECONDS = 3.0
 RATE = 48000
 
 
+@pytest.mark.alone
 @pytest.mark.interop("chromium", "iproute2")
 def test_each_browser_hears_the_others_and_not_itself(tmp_path: Path) -> None:
     callers: dict[int, Caller] = {}

@@ -28,6 +28,7 @@ def pictures(viewer: Caller, call: int) -> int:
     return stats["framesDecoded"] if stats else 0
 
 
+@pytest.mark.alone
 def test_published_stream_is_watched_without_a_storm_of_key_frames(tmp_path: Path) -> None:
     microphone = write_tone(tmp_path / "tone.wav", TONE)
     with (

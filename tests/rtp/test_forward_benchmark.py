@@ -11,6 +11,8 @@ import pytest
 from .pair import rtp
 from .wire import Peer
 
+pytestmark = pytest.mark.alone  # and so its ports stay free
+
 SERVE = [sys.executable, "-m", "benchmarks.rtp_forward", "serve"]
 
 

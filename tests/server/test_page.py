@@ -129,6 +129,7 @@ def test_page_asks_for_the_token_and_uses_it() -> None:
             browser.close()
 
 
+@pytest.mark.alone
 def test_500_nodes_stay_fluent() -> None:
     with page_of(farm=497) as page:
         assert page.locator("g.node").count() == 500
