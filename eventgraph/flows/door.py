@@ -8,9 +8,9 @@ from typing import Final
 import trio
 
 from eventgraph.flows.errors import FlowServerError
-from eventgraph.flows.launch import start_server
-from eventgraph.flows.peer import peer_pid
-from eventgraph.flows.runtime_directory import RuntimeDirectory
+from eventgraph.flows.place.directory import RuntimeDirectory
+from eventgraph.flows.place.launch import start_server
+from eventgraph.flows.place.peer import peer_pid
 from eventgraph.flows.server.options import ServerOptions, encode_options
 
 STARTS: Final = 20  # of servers that are gone again when we come

@@ -3,9 +3,9 @@
 import contextlib
 
 from eventgraph.flows import ServerOptions
-from eventgraph.flows.daemon import Report
-from eventgraph.flows.log import Log
-from eventgraph.flows.runtime_directory import RuntimeDirectory
+from eventgraph.flows.place.daemon import Report
+from eventgraph.flows.place.directory import RuntimeDirectory
+from eventgraph.flows.place.log import Log
 from eventgraph.flows.server.options import encode_options
 from eventgraph.flows.server.program import serve
 from rtp.flows.errors import FlowCommandError

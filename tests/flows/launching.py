@@ -16,7 +16,7 @@ from eventgraph.flows.authentication.trust import TrustEverybody
 from eventgraph.flows.client import open_client
 from eventgraph.flows.conversion.opening import open_conversions
 from eventgraph.flows.door import Door
-from eventgraph.flows.runtime_directory import RuntimeDirectory
+from eventgraph.flows.place.directory import RuntimeDirectory
 from eventgraph.flows.server.server import FlowServer
 from eventgraph.flows.server.supervisor import Supervisor
 from eventgraph.pipes.background import open_background

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from eventgraph.flows.runtime_directory import RuntimeDirectory
+from eventgraph.flows.place.directory import RuntimeDirectory
 from tests.flows.place_program import REALM
 
 NOBODY = 65534

@@ -17,12 +17,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from eventgraph.flows.daemon import Report, detach
 from eventgraph.flows.errors import FlowDirectoryError
 from eventgraph.flows.key import Realm
-from eventgraph.flows.log import MAX_SIZE
-from eventgraph.flows.place import Place
-from eventgraph.flows.runtime_directory import RuntimeDirectory
+from eventgraph.flows.place.daemon import Report, detach
+from eventgraph.flows.place.directory import RuntimeDirectory
+from eventgraph.flows.place.log import MAX_SIZE
+from eventgraph.flows.place.place import Place
 
 REALM: Final = Realm("tests", "somebody")
 

@@ -16,8 +16,8 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-from eventgraph.flows.place import Place
-from eventgraph.flows.runtime_directory import RuntimeDirectory
+from eventgraph.flows.place.directory import RuntimeDirectory
+from eventgraph.flows.place.place import Place
 from tests.flows.place_program import REALM
 
 WORKERS: Final = 8

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 import trio
 
-from eventgraph.flows.runtime_directory import RuntimeDirectory
+from eventgraph.flows.place.directory import RuntimeDirectory
 from tests.flows.leftovers import children, ended, processes_about
 from tests.flows.place_program import REALM
 

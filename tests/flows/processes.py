@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import trio
 
-from eventgraph.flows.runtime_directory import RuntimeDirectory
+from eventgraph.flows.place.directory import RuntimeDirectory
 from eventgraph.flows.server.options import ServerOptions, encode_options
 from tests.flows.leftovers import ended, processes_about
 from tests.pipes.processes import PROJECT, START_TIMEOUT, Process, ProcessFailedError

@@ -12,7 +12,7 @@ import termios
 
 import trio
 
-from eventgraph.flows.launch import start_server
+from eventgraph.flows.place.launch import start_server
 
 
 async def main(count: int, command: list[str]) -> None:

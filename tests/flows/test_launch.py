@@ -17,11 +17,11 @@ import pytest
 import trio
 
 from eventgraph.flows import launch
-from eventgraph.flows.daemon import detach
 from eventgraph.flows.errors import FlowServerError
-from eventgraph.flows.launch import start_server
-from eventgraph.flows.log import MAX_SIZE, open_memory
-from eventgraph.flows.runtime_directory import RuntimeDirectory
+from eventgraph.flows.place.daemon import detach
+from eventgraph.flows.place.directory import RuntimeDirectory
+from eventgraph.flows.place.launch import start_server
+from eventgraph.flows.place.log import MAX_SIZE, open_memory
 from tests.flows.leftovers import children, ended, processes_about
 from tests.flows.place_servers import (
     PATIENCE,

@@ -13,8 +13,8 @@ import pytest
 
 from eventgraph.flows.errors import FlowDirectoryError, FlowNameError
 from eventgraph.flows.key import Realm
-from eventgraph.flows.place import BACKLOG, Place
-from eventgraph.flows.runtime_directory import RuntimeDirectory
+from eventgraph.flows.place.directory import RuntimeDirectory
+from eventgraph.flows.place.place import BACKLOG, Place
 from tests.flows.place_program import REALM
 from tests.flows.place_servers import base, directory
 

@@ -17,9 +17,9 @@ import pytest
 import trio
 
 from eventgraph.flows.errors import FlowDirectoryError, FlowServerError
-from eventgraph.flows.peer import peer_pid
-from eventgraph.flows.place import BACKLOG
-from eventgraph.flows.runtime_directory import RuntimeDirectory
+from eventgraph.flows.place.directory import RuntimeDirectory
+from eventgraph.flows.place.peer import peer_pid
+from eventgraph.flows.place.place import BACKLOG
 from tests.flows.place_servers import (
     PATIENCE,
     PROJECT,

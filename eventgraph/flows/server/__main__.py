@@ -2,7 +2,7 @@
 
 import sys
 
-from eventgraph.flows.daemon import Report, detach
+from eventgraph.flows.place.daemon import Report, detach
 
 
 def main() -> int:

@@ -12,10 +12,10 @@ from eventgraph.flows.authentication.opening import open_authentication
 from eventgraph.flows.balancing.opening import open_balancer
 from eventgraph.flows.client import FlowClient, open_client
 from eventgraph.flows.conversion.opening import open_conversions
-from eventgraph.flows.daemon import Report
 from eventgraph.flows.errors import FlowError
-from eventgraph.flows.place import Place
-from eventgraph.flows.runtime_directory import RuntimeDirectory
+from eventgraph.flows.place.daemon import Report
+from eventgraph.flows.place.directory import RuntimeDirectory
+from eventgraph.flows.place.place import Place
 from eventgraph.flows.server.balance import Balance
 from eventgraph.flows.server.converters import Converters
 from eventgraph.flows.server.options import ServerOptions, decode_options

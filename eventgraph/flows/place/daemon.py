@@ -19,7 +19,7 @@ import traceback
 from contextlib import suppress
 from typing import Final
 
-from eventgraph.flows.log import Log
+from eventgraph.flows.place.log import Log
 
 START_LIMIT: Final = 60.0  # seconds until a server that does not report is ended
 END_LIMIT: Final = 5.0  # seconds for a server to end after it has reported that it will

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from eventgraph.flows.errors import FlowDirectoryError
-from eventgraph.flows.lock import PID, ServerLock
-from eventgraph.flows.log import Log
+from eventgraph.flows.place.lock import PID, ServerLock
+from eventgraph.flows.place.log import Log
 from eventgraph.pipes.embedded.inheritance import keep_from_children
 
 SOCKET: Final = "socket"

@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from eventgraph.flows.errors import FlowServerError
-from eventgraph.flows.log import open_memory, written
+from eventgraph.flows.place.log import open_memory, written
 
 START_TIMEOUT: Final = 30.0  # seconds; importing takes its time on a busy machine
 GRACE: Final = 2.0  # seconds for a start that is given up to end in order
@@ -23,7 +23,7 @@ async def start_server(command: Sequence[str], timeout: float = START_TIMEOUT) -
     It has a session of its own, and none of our descriptors; it is not our child in the end.
 
     Args:
-        command: a program that calls `eventgraph.flows.daemon.detach`, and its arguments.
+        command: a program that calls `eventgraph.flows.place.daemon.detach`, and its arguments.
         timeout: seconds for it to become ready, after which it is ended.
     Raises:
         FlowServerError: it could not be started, failed, or was not ready in time; the message

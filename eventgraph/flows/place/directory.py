@@ -21,10 +21,10 @@ import trio
 
 from eventgraph.flows.errors import FlowDirectoryError, FlowServerError
 from eventgraph.flows.key import Realm, check_name
-from eventgraph.flows.lock import ServerLock, holds_lock, written_pid
-from eventgraph.flows.owned_path import MAX_ATTEMPTS, OwnedPath
-from eventgraph.flows.peer import peer_pid
-from eventgraph.flows.place import SOCKET, Place, address
+from eventgraph.flows.place.lock import ServerLock, holds_lock, written_pid
+from eventgraph.flows.place.owned_path import MAX_ATTEMPTS, OwnedPath
+from eventgraph.flows.place.peer import peer_pid
+from eventgraph.flows.place.place import SOCKET, Place, address
 
 
 class RuntimeDirectory:
