@@ -141,7 +141,7 @@ def test_stop_and_start(flows: SmartFlow) -> None:
 
 
 def test_past_can_be_asked_for(flows: SmartFlow) -> None:
-    provider, consumer = pair(flows, SHARED)
+    provider, consumer = pair(flows, ProviderOptions(inline=0))
     assert consumer.latest() is None
     for number in range(1, 4):
         provider.send(bytes([number]), number)
@@ -150,6 +150,8 @@ def test_past_can_be_asked_for(flows: SmartFlow) -> None:
     latest = consumer.latest(2)
     assert latest is not None
     assert bytes(latest.data) == b"\2"
+    for block in (*blocks, latest):
+        block.release()
 
 
 def test_errors_come_out_where_the_call_stands(flows: SmartFlow) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 
-from eventgraph.flows import launch
+from eventgraph.flows.place import launch
 from eventgraph.flows.errors import FlowServerError
 from eventgraph.flows.place.daemon import detach
 from eventgraph.flows.place.directory import RuntimeDirectory
