@@ -51,7 +51,6 @@ def test_libraries_stay_in_their_layer() -> None:
         ("av", "flows.conversion"),
         ("numpy", "flows.conversion"),
         ("cryptography", "flows.authentication"),
-        ("sortedcontainers", "flows"),
     ):
         where = outside("eventgraph", library)
         assert where
