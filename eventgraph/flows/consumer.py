@@ -269,7 +269,6 @@ class Consumer:
             if source is None:
                 continue  # it was closed on the way
             if events & select.EPOLLOUT:
-                self._epoll.modify(fd, select.EPOLLIN)
                 source.resume()
             if events & ~select.EPOLLOUT:
                 if full and source.lossless:
@@ -374,9 +373,11 @@ class Consumer:
         if source.key not in self._progress:
             self._forget_progress()
             self._progress[source.key] = _Progress()
-        both = select.EPOLLIN | select.EPOLLOUT
-        source.on_stuck = partial(self._epoll.modify, source.fd, both)
+        source.on_stuck = partial(self._watch, source.fd)
         self._epoll.register(source.fd, select.EPOLLIN)
+
+    def _watch(self, fd: int, stuck: bool) -> None:
+        self._epoll.modify(fd, select.EPOLLIN | (select.EPOLLOUT if stuck else 0))
 
     def _forget_progress(self) -> None:
         """A consumer of a pattern may have seen any number of flows come and go."""

@@ -420,8 +420,6 @@ class Provider:
         try:
             while self.error is None:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                if self.error is not None:
-                    return  # closed since it was readable
                 self._look()
                 if not self._waiting and not self._behind:
                     self._wanted = trio.Event()
@@ -432,6 +430,8 @@ class Provider:
 
     def _look(self) -> None:
         """Take in what consumers have sent, and send what waits for them."""
+        if self.error is not None:
+            return  # closed since there was something to be read
         for fd, events in self._epoll.poll(0):
             outlet = self._outlets[fd]
             try:

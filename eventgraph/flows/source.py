@@ -79,8 +79,8 @@ class Source:
         self.lossless = False
         """The provider waits for us rather than drop a block."""
         self.number = -1  # counts those of one consumer; the later takes over
-        self.on_stuck: Callable[[], None] = lambda: None
-        """Told, in any thread, that `resume` is wanted as soon as the socket can be written."""
+        self.on_stuck: Callable[[bool], None] = _ignore
+        """Told, in any thread, whether `resume` is wanted when the socket can be written again."""
         self._ring = ring
         self._lock = threading.Lock()
         self._returned: deque[int] = deque()  # slots that wait to be given back
@@ -152,16 +152,21 @@ class Source:
         """Ask for the latest blocks between two timestamps; False: there is no room to ask yet."""
         with self._lock:
             asked = self._transmit(pack(HISTORY, 0, 0, limit, request, first, last))
-        self.resume()
+        self._send_returned()
         return asked
 
     def give_back(self, slot: int) -> None:
         """A slot is wanted no more."""
         self._returned.append(slot)
-        self.resume()
+        self._send_returned()
 
     def resume(self) -> None:
-        """Send what was given back, as far as it goes."""
+        """The socket can be written again."""
+        with self._lock:
+            self.on_stuck(False)
+        self._send_returned()
+
+    def _send_returned(self) -> None:
         returned, lock = self._returned, self._lock
         while returned and lock.acquire(blocking=False):
             try:
@@ -183,7 +188,7 @@ class Source:
         try:
             self.sock.send(message, SEND_FLAGS)
         except BlockingIOError:
-            self.on_stuck()
+            self.on_stuck(True)
             return False
         except OSError:
             pass  # the provider is gone: reading tells
@@ -195,7 +200,7 @@ class Source:
             if self._closing:
                 return
             self._closing = True
-            self.on_stuck = lambda: None
+            self.on_stuck = _ignore
             held = self._borrowed - self._repaid - len(self._returned)
             leave = pack(LEAVE, 0, 0, 0, 0, 0, 0)
             if self.over or not held or not self._transmit(leave):
@@ -203,4 +208,8 @@ class Source:
                 self.sock.close()
         self.over = True
         self._ring.close()
-        self.resume()
+        self._send_returned()
+
+
+def _ignore(_stuck: bool) -> None:
+    pass

@@ -167,13 +167,13 @@ def test_source_that_is_closed_keeps_its_slots_till_its_blocks_are_given_back(wi
 
 
 def test_what_a_provider_has_no_room_for_is_given_back_later(wire: Wire) -> None:
-    stuck = []
-    wire.source.on_stuck = lambda: stuck.append(True)
+    stuck: list[bool] = []
+    wire.source.on_stuck = stuck.append
     wire.provider.send(b"".join(pack(SLOT, 0, n % 4, 1, 0, n, n) for n in range(1000)))
     blocks, _ = wire.source.read(2000)
     for block in blocks:
         block.release()
-    assert stuck
+    assert stuck[-1]
     returned = 0
     while returned < 1000:
         try:
@@ -181,3 +181,4 @@ def test_what_a_provider_has_no_room_for_is_given_back_later(wire: Wire) -> None
         except BlockingIOError:
             wire.source.resume()
     assert returned == 1000
+    assert not stuck[-1]

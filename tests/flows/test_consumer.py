@@ -25,10 +25,10 @@ from eventgraph.flows.errors import (
 from eventgraph.flows.key import FlowKey, FlowPattern
 from eventgraph.flows.options import ProviderOptions, SlowConsumer
 from eventgraph.flows.provider import Provider
-from eventgraph.flows.ring import Ring
+from eventgraph.flows.ring import Ring, RingView
 from eventgraph.flows.source import Source
-from tests.flows import connected
 from tests.flows.connected import (
+    FORMAT,
     KEY,
     PATTERN,
     SHARED,
@@ -185,8 +185,8 @@ async def test_consumer_that_is_closed_ends_all_that_waits(
         with pytest.raises(FlowClosedError):
             await ask()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ring = connected.RingView(os.dup(provider.ring.fd))
-    consumer.connect(Source("late", KEY, connected.FORMAT, theirs, ring))
+    ring = RingView(os.dup(provider.ring.fd))
+    consumer.connect(Source("late", KEY, FORMAT, theirs, ring))
     assert ours.recv(1) == b""
     ours.close()
 

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.flows.processes import (
     Process,
@@ -161,3 +162,18 @@ async def test_stopper_that_dies_with_the_server_frees_soon(tmp_path: Path) -> N
         await until_freed(provider)
         await goes_on(other, "g/n")
         assert (await other.ask("look"))["machines"][0]["flows"][0]["stopped_by"] == []
+
+
+async def test_provider_that_comes_back_late_is_not_stopped_by_the_dead(tmp_path: Path) -> None:
+    async with open_realm(tmp_path) as realm:
+        provider, stopper, other = await opened(realm, 2)
+        await stopper.ask("stop", "g/n")
+        await until_stopped(provider)
+        provider.signal(signal.SIGSTOP)
+        os.kill(realm.server(), signal.SIGKILL)
+        await stopper.kill()
+        await other.ask("look")
+        await trio.sleep(1.5)  # much longer than anybody has to come back
+        provider.signal(signal.SIGCONT)
+        await until_freed(provider)
+        await goes_on(other, "g/n")

@@ -47,8 +47,9 @@ class Flow(RuleBasedStateMachine):
     """One provider; small blocks, and blocks in the ring. Rules run in trio, from a thread."""
 
     policy: SlowConsumer
+    nursery: trio.Nursery
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self) -> None:
         super().__init__()
         options = ProviderOptions(
             slow_consumer=self.policy, slots=SLOTS, max_block=4096, inline=100, backlog=5, history=8
@@ -58,7 +59,7 @@ class Flow(RuleBasedStateMachine):
         self.orphans: list[tuple[Block, bytes]] = []
         self.names = 0
         self.blocks = 0
-        trio.from_thread.run_sync(nursery.start_soon, self.provider.run)
+        trio.from_thread.run_sync(self.nursery.start_soon, self.provider.run)
 
     @rule(size=st.sampled_from([8, 80, 800, 4096]), times=st.integers(1, 12))
     def offer(self, size: int, times: int) -> None:
@@ -217,7 +218,6 @@ def intact(block: Block) -> bool:
 async def test_whatever_they_do_accounts_are_right_and_slots_come_back(
     policy: SlowConsumer,
 ) -> None:
-    machine = type("Flow", (Flow,), {"policy": policy})
     limits = settings(
         deadline=None,
         max_examples=40,
@@ -225,7 +225,6 @@ async def test_whatever_they_do_accounts_are_right_and_slots_come_back(
         suppress_health_check=list(HealthCheck),
     )
     async with trio.open_nursery() as nursery:
-        await trio.to_thread.run_sync(
-            partial(run_state_machine_as_test, partial(machine, nursery), settings=limits)
-        )
+        machine = type("Flow", (Flow,), {"policy": policy, "nursery": nursery})
+        await trio.to_thread.run_sync(partial(run_state_machine_as_test, machine, settings=limits))
         nursery.cancel_scope.cancel()

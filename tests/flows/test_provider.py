@@ -427,6 +427,19 @@ async def test_who_waits_learns_that_the_provider_was_closed() -> None:
         consumer.close()
 
 
+async def test_provider_may_be_closed_as_consumers_give_slots_back() -> None:
+    for turns in range(20):
+        async with providing(LOSSLESS) as provider:
+            consumer = connect(provider)
+            await provider.send(b"x")
+            (await received(consumer)).release()
+            for _ in range(turns % 5):
+                await trio.lowlevel.checkpoint()
+            provider.close()
+            consumer.close()
+            await trio.lowlevel.checkpoint()
+
+
 async def test_draft_that_is_open_when_the_provider_is_closed_is_refused() -> None:
     async with providing(SHARED) as provider:
         consumer = connect(provider)
@@ -678,7 +691,7 @@ async def test_answer_ends_with_done(provider: Provider) -> None:
         provider.offer(bytes([number]), number)
     peer = hostile_consumer(provider)
     peer.send(pack(HISTORY, 0, 0, 2, 99, 0, 10))
-    answer = []
+    answer: list[tuple[int, ...]] = []
     with trio.fail_after(TIMEOUT):
         while not answer or answer[-1][0] != DONE:
             await trio.lowlevel.wait_readable(peer)

@@ -67,10 +67,10 @@ async def _serve(options: ServerOptions, place: Place, report: Report) -> None:
         nursery.start_soon(server.run, place.listener)
         if options.registry:
             await _meet_others(server, authentication, nursery)
-        report.ready(place.log)
-        _logger.info("serving %s on %s in %s", options.realm, options.machine, place.path)
         with trio.CancelScope() as scope:
-            nursery.start_soon(_end_by_signal, scope)
+            await nursery.start(_end_by_signal, scope)  # before anybody hears that it is there
+            report.ready(place.log)
+            _logger.info("serving %s on %s in %s", options.realm, options.machine, place.path)
             async with open_background() as launching:
                 launching.start_soon(converters.run)
                 launching.start_soon(balance.run)
@@ -109,8 +109,11 @@ async def _meet_others(
         await joined.wait()
 
 
-async def _end_by_signal(scope: trio.CancelScope) -> None:
+async def _end_by_signal(
+    scope: trio.CancelScope, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
+) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
         async for _ in signals:
             scope.cancel()
 
