@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import trio
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -160,7 +160,9 @@ class Flow(RuleBasedStateMachine):
         taker = data.draw(st.sampled_from(self.takers))
         self.takers.remove(taker)
         trio.from_thread.run_sync(taker.consumer.close)
-        self.orphans += [(block, bytes(block.data)) for block in taker.held]
+        while taker.held:
+            block = taker.held.popleft()
+            self.orphans.append((block, bytes(block.data)))
 
     @precondition(lambda self: self.orphans)
     @rule()
@@ -196,14 +198,12 @@ class Flow(RuleBasedStateMachine):
             for taker in self.takers:
                 taker.held.clear()
             for taker in self.takers:
-                while taker.last < self.blocks - 1:
+                while (one := self._given()[taker.name]).waiting or one.sent > taker.received:
                     await self._receive(taker, 100, False)
                 counts = taker.consumer.statistics()
-                one = self._given()[taker.name]
-                assert (one.sent, one.waiting) == (taker.received + counts.unread, 0)
-                lost_at_first = one.dropped.get("slow", 0) - counts.missed
-                assert lost_at_first >= 0  # before the first that came: no gap is seen
-                assert lost_at_first == 0 or taker.received
+                assert (one.sent, counts.unread) == (taker.received, 0)
+                # No gap is seen before the first that came, and after the last.
+                assert one.dropped.get("slow", 0) >= counts.missed
             await until(lambda: self.provider.statistics().slots_held == 0)
         for taker in self.takers:
             taker.consumer.close()
@@ -222,6 +222,7 @@ async def test_whatever_they_do_accounts_are_right_and_slots_come_back(
         deadline=None,
         max_examples=40,
         stateful_step_count=30,
+        phases=(Phase.explicit, Phase.reuse, Phase.generate),  # one that waits is long in shrinking
         suppress_health_check=list(HealthCheck),
     )
     async with trio.open_nursery() as nursery:

@@ -241,6 +241,7 @@ GARBAGE = {
     "a huge name": encode(Ping(1)).replace(b"ping", b"provide") + b"\0" * 60_000,
     "an answer": encode(Welcome(b"")),
     "a tag": b"\x91\xa4ping",
+    "another version": b"\x92\xa5hello\x07",
 }
 
 

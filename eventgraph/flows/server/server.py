@@ -128,10 +128,12 @@ class FlowServer(Actions):
                     _logger.warning("cannot accept a client: %s", error.strerror)
                     await trio.sleep(RECONNECT_PAUSE)
                     continue
+                if len(self._strangers) >= MAX_STRANGERS:
+                    oldest = next(iter(self._strangers))
+                    del self._strangers[oldest]
+                    oldest.channel.close()
                 session = Session(Channel(sock))
                 self._strangers[session] = None
-                if len(self._strangers) > MAX_STRANGERS:
-                    next(iter(self._strangers)).channel.close()
                 self._nursery.start_soon(self._serve, session)
 
     async def own_connection(self) -> socket.socket:
@@ -161,7 +163,7 @@ class FlowServer(Actions):
                     await self._be_there_for(session)
             except FlowClosedError:
                 pass
-            except FlowProtocolError as error:
+            except FlowError as error:
                 _logger.warning("client %s is cut off: %s", session.client.name, error)
             finally:
                 nursery.cancel_scope.cancel()
