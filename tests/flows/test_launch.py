@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import trio
 
-from eventgraph.flows.place import launch
 from eventgraph.flows.errors import FlowServerError
+from eventgraph.flows.place import launch
 from eventgraph.flows.place.daemon import detach
 from eventgraph.flows.place.directory import RuntimeDirectory
 from eventgraph.flows.place.launch import start_server

@@ -115,14 +115,18 @@ def written(path: Path) -> BinaryIO:
     return path.open("wb")
 
 
+def secret_in(directory: Path) -> Path:
+    """One that all servers and clients have."""
+    path = directory / "secret"
+    path.touch(0o600)
+    path.write_bytes(b"0123456789abcdef0123456789abcdef")
+    return path
+
+
 @asynccontextmanager
 async def realm(directory: Path, *, sealed: bool = False) -> AsyncIterator[Realm]:
     """Two machines without a client; whatever was started has ended when the block is left."""
-    directory.chmod(0o700)
-    secret = directory / "secret" if sealed else None
-    if secret is not None:
-        secret.touch(0o600)
-        secret.write_bytes(b"0123456789abcdef0123456789abcdef")
+    secret = secret_in(directory) if sealed else None
     with network(machines=1) as net, etcd(net.hub, directory) as registry:
         both = Realm(net, registry, directory, secret)
         try:

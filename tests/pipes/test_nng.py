@@ -501,7 +501,7 @@ async def test_an_unknown_transport_or_one_not_installed_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(TransportError, match="use nng or zmq"):
-        async with open_transport("carrier pigeon"):  # type: ignore[arg-type]
+        async with open_transport("carrier pigeon"):
             pass
     for name, library, extra in (("nng", "pynng", "pipes"), ("zmq", "zmq", "zmq")):
         for module in list(sys.modules):
@@ -509,7 +509,7 @@ async def test_an_unknown_transport_or_one_not_installed_is_told(
                 monkeypatch.delitem(sys.modules, module)
         monkeypatch.setitem(sys.modules, library, None)
         with pytest.raises(TransportError, match=rf"eventgraph\[{extra}\]"):
-            async with open_transport(name):  # type: ignore[arg-type]
+            async with open_transport(name):
                 pass
 
 
