@@ -22,7 +22,7 @@ from eventgraph.flows import (
     Launch,
     open_flows,
 )
-from eventgraph.flows import client as client_module
+from eventgraph.flows import served
 from eventgraph.flows.authentication.opening import open_authentication
 from eventgraph.flows.authentication.options import AuthenticationOptions
 from eventgraph.flows.client import open_client
@@ -108,7 +108,7 @@ async def test_client_of_another_version_is_told_so_and_the_server_logs_it(
 ) -> None:
     async with open_realm(tmp_path) as realm:
         await realm.start("client")
-        monkeypatch.setattr(client_module, "VERSION", VERSION + 1)
+        monkeypatch.setattr(served, "VERSION", VERSION + 1)
         with pytest.raises(
             FlowVersionError, match=rf"version {VERSION}, this client {VERSION + 1}"
         ):
