@@ -29,6 +29,7 @@ from eventgraph.flows.errors import (
     FlowProtocolError,
     FlowRefusedError,
     FlowServerError,
+    FlowUnreadError,
     FlowVersionError,
     FlowWorkerError,
 )

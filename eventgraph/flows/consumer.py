@@ -27,7 +27,6 @@ from eventgraph.flows.key import FlowKey, FlowPattern
 from eventgraph.flows.source import Source
 
 MAX_UNREAD: Final = 1024  # blocks that wait for the application while it asks for the past
-BATCH: Final = 256  # blocks that are read from providers in one go
 RECEIVES_A_CHECKPOINT: Final = 32  # blocks taken in a row before others get their turn
 MAX_KEYS: Final = 4096  # flows whose progress is remembered when nobody provides them
 FIRST, LAST = -(2**63), 2**63 - 1
@@ -108,6 +107,7 @@ class Consumer:
         self._signal = signal
         self._sources: dict[int, Source] = {}
         self._epoll = select.epoll()
+        self._stuck: set[int] = set()  # descriptors that are waited for to be written, too
         self._blocks: deque[Block] = deque()
         self._progress: dict[FlowKey, _Progress] = {}
         self._questions: dict[int, _Question] = {}
@@ -263,7 +263,10 @@ class Consumer:
         if self.error is not None:
             raise self.error
         full = bool(self._questions) and len(self._blocks) >= MAX_UNREAD
-        ready = self._epoll.poll(0)
+        if len(self._sources) == 1 and not self._stuck:  # as a rule; one system call less
+            ready = [(fd, select.EPOLLIN) for fd in self._sources]
+        else:
+            ready = self._epoll.poll(0)
         for fd, events in ready:
             source = self._sources.get(fd)
             if source is None:
@@ -276,11 +279,11 @@ class Consumer:
                         f"{source.key}: {len(self._blocks)} blocks wait, and none may be lost: "
                         "receive them before, or while, you ask for the past"
                     )
-                self._read_from(source, max(1, BATCH // len(ready)))
+                self._read_from(source)
 
-    def _read_from(self, source: Source, limit: int) -> None:
+    def _read_from(self, source: Source) -> None:
         try:
-            blocks, answers = source.read(limit)
+            blocks, answers = source.read()
             if blocks:
                 self._take(source, blocks)
             for request, block in answers:
@@ -377,6 +380,10 @@ class Consumer:
         self._epoll.register(source.fd, select.EPOLLIN)
 
     def _watch(self, fd: int, stuck: bool) -> None:
+        if stuck:
+            self._stuck.add(fd)
+        else:
+            self._stuck.discard(fd)
         self._epoll.modify(fd, select.EPOLLIN | (select.EPOLLOUT if stuck else 0))
 
     def _forget_progress(self) -> None:
@@ -395,6 +402,7 @@ class Consumer:
         if self._sources.pop(source.fd, None) is not None:
             self._epoll.unregister(source.fd)
             source.close()
+            self._stuck.discard(source.fd)
             for question in self._questions.values():
                 question.done |= question.source is source
 

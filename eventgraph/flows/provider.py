@@ -158,9 +158,10 @@ class Provider:
         if type(data) is not bytes:
             data = memoryview(data).cast("B")
         length = len(head) + len(data)
-        if self.error is not None or not self._ready:
+        if self.error is not None or not self._running or (self._behind and not self._drops):
             await self._until(lambda: self._ready)
-        self._check(length, timestamp)
+        if timestamp is not None or length > self.options.max_block:
+            self._check(length, timestamp)
         if length <= self.options.inline:
             self._send_inline(head, data, length, timestamp)
             return
@@ -259,7 +260,8 @@ class Provider:
     ) -> None:
         try:
             memory = self.ring.slot(slot)
-            memory[: len(head)] = head
+            if head:
+                memory[: len(head)] = head
             memory[len(head) : length] = data
             self._publish_slot(slot, length, timestamp)
         finally:

@@ -88,8 +88,8 @@ class Source:
         self._repaid = 0
         self._closing = False
 
-    def read(self, limit: int) -> tuple[list[Block], list[Answer]]:
-        """What has arrived, till there are so many messages: live blocks, and answers.
+    def read(self) -> tuple[list[Block], list[Answer]]:
+        """The next datagram, if there is one: live blocks, and answers.
 
         For each answer there is the number of its request, and a block; None instead ends it.
         `over` when the provider is gone.
@@ -99,20 +99,18 @@ class Source:
         """
         blocks: list[Block] = []
         answers: list[Answer] = []
-        receive = self.sock.recv
-        while len(blocks) + len(answers) < limit:
-            try:
-                datagram = receive(MAX_DATAGRAM + 1)
-            except BlockingIOError:
-                break
-            except ConnectionResetError:
-                continue  # it had not read all of ours; what it sent is still there
-            except OSError:
-                datagram = b""
-            if not datagram:
-                self.over = True
-                break
+        try:
+            datagram = self.sock.recv(MAX_DATAGRAM + 1)
+        except BlockingIOError:
+            return blocks, answers
+        except ConnectionResetError:
+            return blocks, answers  # it had not read all of ours; what it sent is still there
+        except OSError:
+            datagram = b""
+        if datagram:
             self._parse(datagram, blocks, answers)
+        else:
+            self.over = True
         return blocks, answers
 
     def _parse(self, datagram: bytes, blocks: list[Block], answers: list[Answer]) -> None:

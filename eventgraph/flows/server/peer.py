@@ -132,12 +132,14 @@ class Peer:
                 self._say_problem("")
             except (TransportError, FlowError) as error:
                 self._say_problem(str(error))
-                if trio.current_time() - last_answer > self._keepalive:
+                if self.carried and trio.current_time() - last_answer > self._keepalive:
                     self.carried = {}  # it has let go of us by now, too
-                self._on_answer()
+                    self._on_answer()
+                await trio.sleep(self._keepalive / BEATS)  # whatever is wanted meanwhile
+                continue
             flowing = {flow for flow, carried in self.carried.items() if carried.attached}
             unfinished = any(want.flow not in flowing for want in self._wants())
-            pause = UNFINISHED_PAUSE if unfinished and not self.problem else self._keepalive / BEATS
+            pause = UNFINISHED_PAUSE if unfinished else self._keepalive / BEATS
             with trio.move_on_after(pause):
                 await self._alarm.wait()
 
