@@ -43,6 +43,7 @@ from eventgraph.flows.server.peer_protocol import (
 MAX_HANDSHAKES: Final = 64  # begun and not ended; the oldest is forgotten
 MAX_SESSIONS: Final = 256  # the oldest is forgotten; that server proves itself anew
 MAX_RUNS: Final = 64  # clients that others have had started, whose outcome is kept
+LOG_PAUSE: Final = 60_000_000_000  # nanoseconds between two lines about servers that are refused
 SESSION_SIZE: Final = 16  # bytes
 _NONCES: Final = Nonces(client=bytes(NONCE_SIZE), server=bytes(NONCE_SIZE))
 
@@ -89,6 +90,8 @@ class Desk:
         self._start_soon = start_soon
         self._handshakes: OrderedDict[bytes, ServerHandshake] = OrderedDict()
         self._callers: OrderedDict[bytes, _Caller] = OrderedDict()
+        self._refused = 0
+        self._log_again = 0
         self._runs: OrderedDict[str, Answer] = OrderedDict()
 
     @property
@@ -101,11 +104,20 @@ class Desk:
         try:
             answer = self._answer_open(data)
         except AuthenticationError as error:
-            _logger.warning("a server of another machine was refused: %s", error)
+            self._log_refusal(error)
             answer = Denied(type(error).__name__, str(error))
         except FlowError as error:
             answer = Denied(type(error).__name__, str(error))
         return encode_peer(answer)
+
+    def _log_refusal(self, error: AuthenticationError) -> None:
+        """Once in a while: whoever is refused asks again and again."""
+        self._refused += 1
+        if now() >= self._log_again:
+            _logger.warning(
+                "a server of another machine was refused (%d in all): %s", self._refused, error
+            )
+            self._log_again = now() + LOG_PAUSE
 
     def _answer_open(self, data: bytes) -> PeerMessage:
         message = decode_open(data)
