@@ -1,11 +1,13 @@
 """A second provider of a flow takes over, in real processes."""
 
+import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
+from eventgraph.flows import FlowObsoleteError, ServerOptions, open_flows
 from tests.flows.processes import Process, ProcessFailedError, goes_on, open_realm, until
 
 
@@ -82,3 +84,18 @@ async def test_next_provider_comes_after_the_first_has_died(tmp_path: Path) -> N
             await provider.kill()
             state = await consumer.ask("taken", "g/n")
             assert (state["error"], state["disordered"], state["takeovers"]) == ("", 0, turn)
+
+
+async def test_newcomer_takes_over_though_its_clock_is_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ServerOptions("tests", runtime_directory=tmp_path, registry="", idle_timeout=0.5)
+    async with open_flows(options) as client:
+        old = await client.provide("g/n")
+        monkeypatch.setattr(time, "time_ns", lambda: 1)
+        new = await client.provide("g/n")
+        with pytest.raises(FlowObsoleteError), trio.fail_after(10):
+            while True:
+                await old.send(b"")
+                await trio.sleep(0.01)
+        assert new.error is None

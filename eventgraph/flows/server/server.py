@@ -291,10 +291,13 @@ class FlowServer(Actions):
         return flow.rank[0]
 
     def _rank(self, message: Provide) -> int:
-        """Since when it counts as started: what comes new takes over, whatever its clock shows."""
-        if message.again or self.others is None:
+        """Since when it counts as started: what comes new takes over, whatever a clock shows."""
+        if message.again:
             return message.started
-        return self.others.rank_for(message.key, message.started)
+        stream = self.broker.streams.get(message.key)
+        chosen = stream.chosen if stream is not None else None
+        started = message.started if chosen is None else max(message.started, chosen.rank[0] + 1)
+        return started if self.others is None else self.others.rank_for(message.key, started)
 
     def _forget_ring(self, flow: str) -> None:
         descriptor, _ = self._rings.pop(flow)
