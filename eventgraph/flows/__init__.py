@@ -41,6 +41,7 @@ from eventgraph.flows.listing import (
     FlowListing,
     Listing,
     MachineListing,
+    WaitingListing,
 )
 from eventgraph.flows.opening import open_flows
 from eventgraph.flows.options import ProviderOptions, SlowConsumer
@@ -84,6 +85,7 @@ __all__ = [
     "ProviderStatistics",
     "ServerOptions",
     "SlowConsumer",
+    "WaitingListing",
     "now",
     "open_flows",
 ]

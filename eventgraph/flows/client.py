@@ -18,6 +18,7 @@ import trio
 
 from eventgraph.flows.authentication.interface import Authentication
 from eventgraph.flows.consumer import Consumer
+from eventgraph.flows.conversion.parameters import check_format
 from eventgraph.flows.errors import (
     FlowClosedError,
     FlowConversionError,
@@ -72,7 +73,12 @@ class FlowClient:
         launch: Launch | None = None,
         id: str | None = None,
         keepalive: float = 2.0,
+        registry: str | None = None,
     ) -> None:
+        """
+        Args:
+            registry: that the server ought to have, as `ServerOptions.shown_registry`; None: any.
+        """
         self.id = id or uuid.uuid4().hex
         self.name = name
         self.leaving = trio.Event()
@@ -85,6 +91,7 @@ class FlowClient:
             authentication,
             ClientInfo(self.id, name, os.getpid(), launch),
             keepalive,
+            registry,
             registrations=lambda: (*self._provided.values(), *self._consumed.values()),
             obey=self._obey,
         )
@@ -117,6 +124,7 @@ class FlowClient:
         """
         key = FlowKey.parse(key) if isinstance(key, str) else key
         format = FlowFormat.parse(format) if isinstance(format, str) else format
+        check_format(format)
         return await self._provide(key, format, options or ProviderOptions(), variant=variant)
 
     async def bring_in(
@@ -177,6 +185,8 @@ class FlowClient:
         elif isinstance(pattern, str):
             pattern = FlowPattern.parse(pattern)
         format = FlowFormat.parse(format) if isinstance(format, str) else format
+        if format is not None:
+            check_format(format)
         subscription = uuid.uuid4().hex
         consumer = Consumer(
             pattern,

@@ -10,6 +10,7 @@ from eventgraph.flows.key import check_name
 
 MAX_PARAMETERS: Final = 32
 MAX_TEXT: Final = 256  # characters of a parameter that is a text
+KNOWN_TYPES: Final = ("AUDIO", "VIDEO", "MULTIAUDIO", "RAW")
 
 Parameter = str | int | float
 
@@ -24,7 +25,8 @@ class FlowFormat(msgspec.Struct, frozen=True):
 
     Raises:
         FlowNameError: the type or a parameter cannot be a name.
-        FlowOptionError: a value is no text, integer or finite number, or there are too many.
+        FlowOptionError: a value is no text, integer or finite number, or there are too many; or
+            the type is one of those, but for upper and lower case.
     """
 
     type: str = "RAW"
@@ -32,6 +34,10 @@ class FlowFormat(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         check_name("type", self.type)
+        if self.type not in KNOWN_TYPES and self.type.upper() in KNOWN_TYPES:
+            raise FlowOptionError(
+                f"the type {self.type!r} would be one of its own: write {self.type.upper()}"
+            )
         if len(self.parameters) > MAX_PARAMETERS:
             raise FlowOptionError(f"{self.type}: more than {MAX_PARAMETERS} parameters")
         for name, value in self.parameters.items():

@@ -84,6 +84,10 @@ class FlowPattern(msgspec.Struct, frozen=True, order=True):
         group, slash, name = text.partition("/")
         if not slash:
             raise FlowNameError(f"{text!r} names no flows; it looks like group/name or */name")
+        if ANY in name or (ANY in group and group != ANY):
+            raise FlowNameError(
+                f"{text!r} is no pattern: only a whole group can be {ANY}, as in {ANY}/name"
+            )
         return cls(group, name)
 
     def matches(self, key: FlowKey) -> bool:

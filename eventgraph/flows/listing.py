@@ -7,7 +7,7 @@ import msgspec
 
 from eventgraph.flows.errors import FlowProtocolError
 from eventgraph.flows.format import FlowFormat
-from eventgraph.flows.key import FlowKey
+from eventgraph.flows.key import FlowKey, FlowPattern
 
 OTHER_MACHINES: Final = "other machines"
 
@@ -76,6 +76,20 @@ class ClientListing(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
+class WaitingListing(msgspec.Struct, frozen=True):
+    """A consumer that is connected to nothing: nobody provides it, or it is yet to come.
+
+    Attributes:
+        client, name: id and name of the client.
+        format: that is wanted; None: whatever comes.
+    """
+
+    client: str
+    name: str
+    pattern: FlowPattern
+    format: FlowFormat | None = None
+
+
 class MachineListing(msgspec.Struct, frozen=True):
     """One machine.
 
@@ -85,7 +99,9 @@ class MachineListing(msgspec.Struct, frozen=True):
         uncertainty: nanoseconds that the offset may be wrong by.
         memory, memory_limit: bytes in rings, of all that the server allows.
         cores, busy: processors, and how much of them is in use.
-        problem: why there is nothing more to be said of it; empty: there is.
+        problem: why nothing more is to be said of it, or why it does not know the other
+            machines; empty: all is well.
+        waiting: consumers that are connected to nothing.
     """
 
     name: str
@@ -99,6 +115,7 @@ class MachineListing(msgspec.Struct, frozen=True):
     clients: tuple[ClientListing, ...] = ()
     flows: tuple[FlowListing, ...] = ()
     problem: str = ""
+    waiting: tuple[WaitingListing, ...] = ()
 
 
 class Listing(msgspec.Struct, frozen=True):

@@ -93,7 +93,8 @@ class _Drawing:
         converters = {flow.client for flow in machine.flows if flow.variant}
         for client in machine.clients:
             kind = CONVERTER if client.id in converters else CLIENT
-            self._box(machine.name, kind, client.id, client.name, about=_about_client(client))
+            about = *_about_client(client), *_about_waiting(machine, client)
+            self._box(machine.name, kind, client.id, client.name, about=about)
         for flow in machine.flows:
             box = self._flow(machine.name, flow)
             if flow.origin:
@@ -159,6 +160,14 @@ class _Drawing:
             id = f"n{len(self.boxes)}"
             self.boxes[key] = Box(id, subject, machine, kind, name, state, about)
         return self.boxes[key]
+
+
+def _about_waiting(machine: MachineListing, client: ClientListing) -> list[str]:
+    return [
+        f"waits for {one.pattern}" + (f" as {one.format}" if one.format is not None else "")
+        for one in machine.waiting
+        if one.client == client.id
+    ]
 
 
 def _about_client(client: ClientListing) -> tuple[str, ...]:

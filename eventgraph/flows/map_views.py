@@ -45,7 +45,7 @@ def to_text(listing: Listing) -> str:
     fed = {arrow.receiver for arrow in picture.arrows}
     beginnings = [box for box in picture.boxes if box.id not in fed]
     lines = [_headline(listing)]
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     trees: dict[str, list[str]] = {name: [] for name in [*picture.machines, *_others(picture)]}
     for box in [*beginnings, *picture.boxes]:  # in a circle nobody is first
         if box.id not in seen:
@@ -56,12 +56,16 @@ def to_text(listing: Listing) -> str:
         if problem:
             lines.append(f"  {printable(problem)}")
         elif not tree:
-            lines.append("  nobody" if not _has_clients(listing, machine) else "  see above")
+            drawn = sorted({seen[box.id] for box in picture.boxes if box.machine == machine})
+            lines.append(f"  see {printable(', '.join(drawn))}" if drawn else "  nobody")
         lines += [f"  {line}" for line in tree]
     return "\n".join(lines) + "\n"
 
 
-def _tree(root: Box, picture: FlowMap, boxes: dict[str, Box], seen: set[str]) -> Iterator[str]:
+def _tree(
+    root: Box, picture: FlowMap, boxes: dict[str, Box], seen: dict[str, str]
+) -> Iterator[str]:
+    """Lines; `seen` is by box the machine under which it is drawn."""
     below: dict[str, list[Arrow]] = {}
     for arrow in picture.arrows:
         below.setdefault(arrow.sender, []).append(arrow)
@@ -77,7 +81,7 @@ def _tree(root: Box, picture: FlowMap, boxes: dict[str, Box], seen: set[str]) ->
         yield here + printable(f"{f'[{label}] ' if label else ''}{box.name}{place}{said}")
         if again:
             continue
-        seen.add(box.id)
+        seen[box.id] = root.machine
         arrows = below.get(box.id, [])
         for number, arrow in enumerate(reversed(arrows)):
             corner, gap = ("└─ ", "   ") if number == 0 else ("├─ ", "│  ")
@@ -89,10 +93,6 @@ def _others(picture: FlowMap) -> list[str]:
     return list(
         dict.fromkeys(b.machine for b in picture.boxes if b.machine not in picture.machines)
     )
-
-
-def _has_clients(listing: Listing, machine: str) -> bool:
-    return any(m.clients for m in listing.machines if m.name == machine)
 
 
 def _headline(listing: Listing) -> str:

@@ -14,7 +14,7 @@ from eventgraph.flows.client import FlowClient, open_client
 from eventgraph.flows.door import Door
 from eventgraph.flows.errors import FlowOptionError
 from eventgraph.flows.protocol import Launch
-from eventgraph.flows.server.options import ServerOptions, read_path
+from eventgraph.flows.server.options import USUAL_REGISTRY, ServerOptions, read_path
 
 ENVIRONMENT: Final = "EVENTGRAPH_FLOWS"
 """Of a client that a server starts: what it is to say when it connects, as JSON."""
@@ -79,6 +79,7 @@ def _client(
         launch=started.launch if started else None,
         id=started.client if started else None,
         keepalive=keepalive,
+        registry=None if options.registry == USUAL_REGISTRY else options.shown_registry,
     )
 
 

@@ -113,9 +113,14 @@ class Hello(Message, frozen=True, tag="hello"):
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
-    """Server: you are in, and this is my proof."""
+    """Server: you are in, and this is my proof.
+
+    Attributes:
+        registry: where it finds other machines, without user and password; empty: nowhere.
+    """
 
     proof: bytes
+    registry: str = ""
 
 
 # Requests of a client; each is answered by Done or Refused with the same number

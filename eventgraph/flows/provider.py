@@ -1,15 +1,10 @@
 """Provider: the end of a flow that makes its blocks. Knows consumers as sockets, and no server.
 
-One task reads what consumers give back; it rests a little between two looks, since under load
-many slots come back at once and each wake-up costs more than the reading. Who waits for a slot
-looks for itself.
-
 What costs with small blocks is the number of system calls. A block is sent at once if none was
 sent just before; those that follow it closely are gathered, and another task sends them as soon
 as the sender lets others have their turn.
 """
 
-import select
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -19,15 +14,11 @@ from typing import Final, Self
 import msgspec
 import trio
 
+from eventgraph.flows.audience import Audience
 from eventgraph.flows.block_wire import (
-    HEADER,
-    HISTORY,
     INLINE,
-    LEAVE,
     LOSSLESS,
     MAX_DATAGRAM,
-    MAX_RETURNS,
-    RELEASE,
     SLOT,
     pack,
 )
@@ -37,16 +28,12 @@ from eventgraph.flows.format import FlowFormat
 from eventgraph.flows.history import History
 from eventgraph.flows.key import FlowKey
 from eventgraph.flows.options import ProviderOptions, SlowConsumer
-from eventgraph.flows.outlet import Outlet, OutletStatistics, Record
+from eventgraph.flows.outlet import OutletStatistics, Record
 from eventgraph.flows.ring import Ring
 from eventgraph.flows.slots import SlotTable
 
-MAX_ANSWER: Final = 64  # blocks of the past in one answer
-REST: Final = 0.001  # seconds between two looks at what consumers give back
 SENDS_A_CHECKPOINT: Final = 32  # small blocks sent in a row before others get their turn
 BURST: Final = 50_000  # nanoseconds from one block to the next within which they are gathered
-LOOKS: Final = 64  # datagrams that are read from one consumer in one go
-SEND_BUFFER: Final = 4 * MAX_DATAGRAM  # bytes, at least; else a block might never fit
 _NOBODY: Final = FlowClosedError("the provider was closed")
 
 Data = bytes | bytearray | memoryview
@@ -118,17 +105,13 @@ class Provider:
         self._slots = SlotTable(options.slots)
         self._written = [-1] * options.slots  # sequence number of what stands there
         self._history = History(options.slots + options.history, self._stands)
-        self._outlets: dict[int, Outlet] = {}  # by descriptor
-        self._each: list[Outlet] = []  # the same but for those that have left
-        self._epoll = select.epoll()
+        self._audience = Audience(
+            self._slots, self._history, options.backlog if self._drops else None
+        )
         self._running = True
-        self._behind = False  # whether blocks wait for a consumer
         self._gathered: list[Record] = []
         self._gathered_size = 0
         self._to_gather = trio.lowlevel.ParkingLot()
-        self._waiting = 0
-        self._wanted = trio.Event()
-        self._progress = trio.lowlevel.ParkingLot()
         self._dropped: Counter[str] = Counter()
         self._blocks = self._bytes = 0
         self._last_timestamp = -(2**63)
@@ -158,7 +141,11 @@ class Provider:
         if type(data) is not bytes:
             data = memoryview(data).cast("B")
         length = len(head) + len(data)
-        if self.error is not None or not self._running or (self._behind and not self._drops):
+        if (
+            self.error is not None
+            or not self._running
+            or (self._audience.behind and not self._drops)
+        ):
             await self._until(lambda: self._ready)
         if timestamp is not None or length > self.options.max_block:
             self._check(length, timestamp)
@@ -185,7 +172,7 @@ class Provider:
         self._check(length, timestamp)
         if not self._ready:
             if self._running:
-                self._look()
+                self._audience.look()
             if not self._ready:
                 self._dropped["slow" if self._running else "stopped"] += 1
                 return False
@@ -229,7 +216,7 @@ class Provider:
         """
         await trio.lowlevel.checkpoint()
         self._send_gathered()
-        await self._until(lambda: not any(outlet.backlog for outlet in self._each))
+        await self._until(lambda: not self._audience.waits)
 
     def _send_inline(self, head: bytes, data: Data, length: int, timestamp: int | None) -> None:
         time = now()
@@ -253,7 +240,7 @@ class Provider:
             self._gathered_size = len(datagram)
             self._to_gather.unpark()
         else:
-            self._publish([record], datagram)
+            self._audience.publish([record], datagram)
 
     def _send_slot(
         self, slot: int, head: bytes, data: Data, length: int, timestamp: int | None
@@ -276,7 +263,7 @@ class Provider:
         record = Record(SLOT, slot, length, self._blocks, timestamp, datagram)
         self._note(record)
         self._send_gathered()
-        self._publish([record], datagram)
+        self._audience.publish([record], datagram)
 
     def _note(self, record: Record) -> None:
         self._blocks += 1
@@ -287,24 +274,7 @@ class Provider:
     def _send_gathered(self) -> None:
         if self._gathered:
             records, self._gathered = self._gathered, []
-            self._publish(records, b"".join([record.datagram for record in records]))
-
-    def _publish(self, records: list[Record], datagram: bytes) -> None:
-        for outlet in self._each:
-            try:
-                outlet.offer(records, datagram)
-            except OSError:
-                self._cut(outlet)
-                continue
-            if outlet.backlog:
-                self._fall_behind(outlet)
-
-    def _fall_behind(self, outlet: Outlet) -> None:
-        self._behind = True
-        self._watch(outlet)
-        if self._drops:
-            while len(outlet.backlog) > self.options.backlog:
-                outlet.drop_oldest("slow")
+            self._audience.publish(records, b"".join([record.datagram for record in records]))
 
     def _check(self, length: int, timestamp: int | None) -> None:
         if not 0 <= length <= self.options.max_block:
@@ -322,7 +292,7 @@ class Provider:
     @property
     def _ready(self) -> bool:
         """Whether the next block may be sent, if there is a slot for it."""
-        return self._running and (self._drops or not self._behind)
+        return self._running and (self._drops or not self._audience.behind)
 
     def _may_have_slot(self) -> bool:
         return self._ready and self._slots.held < len(self._slots)
@@ -331,13 +301,9 @@ class Provider:
         """A slot to write to; None: all are in the hands of consumers."""
         slot = self._slots.take()
         if slot is None:
-            self._look()
+            self._audience.look()
             slot = self._slots.take()
-        while slot is None and self._drops:
-            victim = max(self._each, key=lambda outlet: len(outlet.backlog), default=None)
-            if victim is None or not victim.backlog:
-                break
-            victim.drop_oldest("slow")
+        while slot is None and self._drops and self._audience.drop_oldest():
             slot = self._slots.take()
         if slot is not None:
             self._written[slot] = -1
@@ -348,13 +314,8 @@ class Provider:
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Wait for room, or to be started again."""
-        self._waiting += 1
-        self._wanted.set()
-        try:
-            while self.error is None and not condition():
-                await self._progress.park()
-        finally:
-            self._waiting -= 1
+        while self.error is None and not condition():
+            await self._audience.progress()
         if self.error is not None:
             raise self.error
 
@@ -363,7 +324,7 @@ class Provider:
     @property
     def consumers(self) -> list[str]:
         """Who is attached."""
-        return [outlet.consumer for outlet in self._each]
+        return self._audience.names
 
     def attach(self, consumer: str, sock: socket.socket) -> None:
         """Send to one more, from the next block on. The socket is the provider's from then on."""
@@ -371,44 +332,14 @@ class Provider:
             sock.close()
             return
         self._send_gathered()
-        sock.setblocking(False)
-        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < SEND_BUFFER // 2:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        outlet = Outlet(consumer, sock, self._slots, fair=self._drops)
-        self._outlets[outlet.fd] = outlet
-        self._each = [*self._each, outlet]
-        self._epoll.register(outlet.fd, select.EPOLLIN)
-
-    def _part(self, outlet: Outlet) -> None:
-        """Send to it no longer."""
-        self._each = [other for other in self._each if other is not outlet]
-        outlet.leave()
-
-    def _cut(self, outlet: Outlet) -> None:
-        if self._outlets.pop(outlet.fd, None) is not None:
-            self._part(outlet)
-            self._epoll.unregister(outlet.fd)
-            outlet.close()
-            self._go_on()
-
-    def _go_on(self) -> None:
-        """Something has changed; whoever waits may look again."""
-        self._behind = any(outlet.backlog for outlet in self._each)
-        self._progress.unpark_all()
-
-    def _watch(self, outlet: Outlet) -> None:
-        """Be told when there is room again in its socket."""
-        if outlet.watched is not outlet.stuck:
-            outlet.watched = outlet.stuck
-            events = select.EPOLLIN | (select.EPOLLOUT if outlet.stuck else 0)
-            self._epoll.modify(outlet.fd, events)
+        self._audience.attach(consumer, sock)
 
     async def run(self) -> None:
         """Listen to the consumers, until cancelled."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._gather)
-                await self._listen()
+                await self._audience.listen()
                 nursery.cancel_scope.cancel()
         finally:
             self.close()
@@ -417,71 +348,6 @@ class Provider:
         while True:
             self._send_gathered()
             await self._to_gather.park()
-
-    async def _listen(self) -> None:
-        try:
-            while self.error is None:
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
-                self._look()
-                if not self._waiting and not self._behind:
-                    self._wanted = trio.Event()
-                    with trio.move_on_after(REST):
-                        await self._wanted.wait()
-        except trio.ClosedResourceError:
-            pass  # by `close`
-
-    def _look(self) -> None:
-        """Take in what consumers have sent, and send what waits for them."""
-        if self.error is not None:
-            return  # closed since there was something to be read
-        for fd, events in self._epoll.poll(0):
-            outlet = self._outlets[fd]
-            try:
-                if events & select.EPOLLOUT:
-                    outlet.stuck = False
-                if events & ~select.EPOLLOUT and not self._take_in(outlet):
-                    self._cut(outlet)
-            except OSError:
-                self._cut(outlet)
-        for outlet in list(self._outlets.values()):
-            try:
-                if not outlet.stuck:
-                    outlet.flush()
-                self._watch(outlet)
-            except OSError:
-                self._cut(outlet)
-        self._go_on()
-
-    def _take_in(self, outlet: Outlet) -> bool:
-        """Read what a consumer has sent; False: it is gone, or not to be dealt with.
-
-        Raises:
-            OSError: it is gone.
-        """
-        for _ in range(LOOKS):
-            try:
-                datagram = outlet.sock.recv(MAX_RETURNS * HEADER.size + 1)
-            except BlockingIOError:
-                break
-            if not datagram or len(datagram) % HEADER.size:
-                return False
-            asked = False
-            for kind, _flags, slot, limit, request, first, last in HEADER.iter_unpack(datagram):
-                if kind == RELEASE:
-                    if not outlet.given_back(slot):
-                        return False
-                elif kind == HISTORY and not asked:
-                    asked = True
-                    records = self._history.between(first, last, min(limit, MAX_ANSWER))
-                    if not outlet.answer(records, request):
-                        return False
-                elif kind == LEAVE:
-                    self._part(outlet)
-                else:
-                    return False
-            if asked:
-                break  # one question in one go: others want to be served, too
-        return True
 
     # Its life
 
@@ -493,7 +359,7 @@ class Provider:
     def set_running(self, running: bool) -> None:
         """The flow was stopped by somebody, or started."""
         self._running = running
-        self._progress.unpark_all()
+        self._audience.wake()
 
     async def wait_running(self) -> None:
         """Wait until it is not stopped, to make blocks only when they are wanted.
@@ -518,15 +384,10 @@ class Provider:
         if self.error is None:
             self._send_gathered()
             self.error = error
-            for outlet in self._outlets.values():
-                outlet.close()
-            self._outlets.clear()
-            self._each = []
-            trio.lowlevel.notify_closing(self._epoll.fileno())
-            self._epoll.close()
+            self._audience.close()
             self.ring.close()
             self._on_close()
-            self._progress.unpark_all()
+            self._audience.wake()
             self.on_closed()
 
     def statistics(self) -> ProviderStatistics:
@@ -540,5 +401,5 @@ class Provider:
             self._bytes,
             self._slots.held,
             dict(self._dropped),
-            [outlet.statistics() for outlet in self._each],
+            self._audience.statistics(),
         )

@@ -88,6 +88,8 @@ class Served:
     Args:
         way: to the server.
         client: who is served.
+        keepalive: seconds of silence after which the server is replaced.
+        registry: that the server ought to have; None: any.
         registrations: what stands, and each server is to know.
         obey: does what the server says; takes the descriptors that it keeps out of the list.
     """

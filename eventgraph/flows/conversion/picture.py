@@ -39,11 +39,7 @@ class Picture(msgspec.Struct, frozen=True):
 
     width: Annotated[int, msgspec.Meta(ge=1, le=MAX_SIDE)]
     height: Annotated[int, msgspec.Meta(ge=1, le=MAX_SIDE)]
-    pixels: str
-
-    def __post_init__(self) -> None:
-        if self.pixels not in _PLANES:
-            raise ValueError(f"pixels={self.pixels}")
+    pixels: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(PIXELS)})$")]
 
     @property
     def planes(self) -> tuple[tuple[int, int], ...]:

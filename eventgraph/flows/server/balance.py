@@ -142,5 +142,5 @@ def loads(machines: Sequence[MachineListing]) -> list[MachineLoad]:
             ),
         )
         for machine in machines
-        if machine.cores and not machine.problem
+        if machine.cores
     ]

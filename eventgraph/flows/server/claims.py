@@ -28,6 +28,7 @@ from eventgraph.pipes.errors import LeaseLostError, RegistryError
 from eventgraph.pipes.registry import Lease, Registry, View
 
 RETRY_MIN, RETRY_MAX = 0.1, 2.0  # seconds between two tries while the registry is away
+PATIENCE: Final = 1.0  # seconds of failures until nobody needs to wait for it
 REVOKE_TIMEOUT: Final = 1.0  # seconds for giving the lease back at the end
 
 _logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Claims:
     Args:
         describe: the claim for a provider of this machine, by flow.
         on_change: called when servers or claims have changed.
+        tell: told why the registry is of no use, and with an empty text that it is again.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Claims:
         *,
         describe: Callable[[str], ClaimRecord],
         on_change: Callable[[], None],
+        tell: Callable[[str], None],
     ) -> None:
         self.servers: dict[str, ServerRecord] = {}
         """The others, by id."""
@@ -63,6 +66,7 @@ class Claims:
         self._ttl = ttl
         self._describe = describe
         self._on_change = on_change
+        self._tell = tell
         self._alarm = Alarm()
         self._lease: Lease | None = None
         self._ready = trio.Event()
@@ -80,7 +84,7 @@ class Claims:
         return started if standing is None else max(started, standing.started + 1)
 
     async def wait_ready(self) -> None:
-        """Until this server stands in the registry."""
+        """Until this server stands in the registry, or that has failed for some time."""
         await self._ready.wait()
 
     async def run(self) -> None:
@@ -95,6 +99,7 @@ class Claims:
 
     async def _follow(self) -> None:
         pause, complaint = RETRY_MIN, ""
+        began = trio.current_time()
         while True:
             try:
                 async with self._registry.watch(self._base + "/", self._alarm.set) as view:
@@ -103,6 +108,7 @@ class Claims:
                         await self._reconcile(view)
                         pause, complaint = RETRY_MIN, ""
                         self._ready.set()
+                        self._tell("" if view.live else f"{self._registry.url} is silent")
                         await self._alarm.wait()
             except LeaseLostError:
                 continue
@@ -110,6 +116,9 @@ class Claims:
                 if str(error) != complaint:
                     complaint = str(error)
                     _logger.warning("other machines cannot be found: %s; trying again", error)
+                    self._tell(complaint)
+                if trio.current_time() - began > PATIENCE:
+                    self._ready.set()
                 await trio.sleep(pause)
                 pause = min(2 * pause, RETRY_MAX)
 

@@ -15,6 +15,7 @@ from eventgraph.pipes.options import Binding
 from eventgraph.pipes.transport import Tls
 
 GIB: Final = 1 << 30  # bytes
+USUAL_REGISTRY: Final = "embedded:"
 
 
 class ServerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +47,7 @@ class ServerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: str = ""
     machine: str = ""
     runtime_directory: Path | None = None
-    registry: str = "embedded:"
+    registry: str = USUAL_REGISTRY
     registry_tls: Tls | None = None
     ttl: float = 5.0
     transport: str = "nng"
@@ -83,6 +84,12 @@ class ServerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def realm(self) -> Realm:
         """Who sees each other."""
         return Realm(self.application, self.user)
+
+    @property
+    def shown_registry(self) -> str:
+        """For everybody to see: without user and password."""
+        scheme, separator, rest = self.registry.partition("://")
+        return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
     @property
     def own_machine(self) -> str | None:

@@ -4,11 +4,14 @@ It brings in what consumers here want and others provide, and carries out what o
 is wanted follows from the broker and the claims, each time that one of both changes.
 """
 
+import ipaddress
+import logging
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 import trio
@@ -36,6 +39,8 @@ from eventgraph.pipes.transport import Answerer, SocketLimits, Transport
 from eventgraph.pipes.transports import open_transport
 
 LINGER: Final = 0.5  # seconds that a flow comes in after nobody wants it, or another takes over
+
+_logger = logging.getLogger("eventgraph.flows.server")
 
 
 class Peers:
@@ -67,6 +72,9 @@ class Peers:
         self._imports: dict[str, Import] = {}
         self._unwanted: dict[str, float] = {}  # imports, since when
         self._alarm = Alarm()
+        self._unreachable = unreachable(options.registry, url)
+        if self._unreachable:
+            _logger.warning("%s", self._unreachable)
         self.claims = Claims(
             pipes.registry,
             base_of(options.realm),
@@ -75,6 +83,7 @@ class Peers:
             options.ttl,
             describe=self._describe,
             on_change=self._alarm.set,
+            tell=self._tell,
         )
         self._desk = Desk(authentication, self, nursery.start_soon)
         self._exports = Exports(
@@ -87,6 +96,11 @@ class Peers:
         return ClaimRecord(
             flow.id, self.id, self._server.options.machine, flow.rank[0], flow.format, flow.options
         )
+
+    def _tell(self, problem: str) -> None:
+        """Of the registry; else of ourselves."""
+        found = f"other machines cannot be found: {problem}" if problem else ""
+        self._server.problem = found or self._unreachable
 
     def start(self) -> None:
         """Begin."""
@@ -342,3 +356,25 @@ async def open_peers(
         finally:
             server.on_rearranged.remove(peers.look)
             server.others = None
+
+
+def unreachable(registry: str, url: str) -> str:
+    """Why other hosts that read a URL in the registry cannot come here; empty: they can.
+
+    Args:
+        registry: if it is embedded, all "machines" are on this host.
+        url: of where this server listens, as it stands there.
+    """
+    host = urlsplit(url).hostname
+    if registry.startswith("embedded:") or host is None:
+        return ""
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        return ""  # the name that others know it by
+    if not (address.is_loopback or address.is_unspecified):
+        return ""
+    return (
+        f"other hosts cannot reach this machine at {host}: begin the server with an address of "
+        "its network (host, interface or advertise)"
+    )

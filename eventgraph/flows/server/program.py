@@ -102,6 +102,7 @@ async def _meet_others(
                     await trio.sleep_forever()
             except (RegistryError, TransportError) as error:
                 _logger.warning("cannot join other machines: %s; trying again", error)
+                server.problem = f"other machines cannot be found: {error}"
             await trio.sleep(pause)
             pause = min(2 * pause, MAX_JOIN_PAUSE)
 

@@ -32,6 +32,7 @@ from eventgraph.flows.listing import (
     FlowListing,
     Listing,
     MachineListing,
+    WaitingListing,
     encode_listing,
 )
 from eventgraph.flows.protocol import (
@@ -88,6 +89,7 @@ class FlowServer(Actions):
         on_client: told of each client that comes (True) or goes.
         end_launched: told of each client that is to end; whether it was started here.
         list_launched: those that were started here and are not connected.
+        problem: why other machines are not found, or cannot come here; empty: nothing is wrong.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class FlowServer(Actions):
         self.on_client: list[Callable[[Session, bool], None]] = []
         self.on_obsolete: Callable[[Flow], None] = lambda flow: None
         self.others: Others | None = None
+        self.problem = ""
         self.run_client: Callable[[Launch, str], Awaitable[str]] | None = None
         self.end_launched: Callable[[str], bool] = lambda client: False
         self.list_launched: Callable[[], tuple[ClientListing, ...]] = tuple
@@ -155,7 +158,10 @@ class FlowServer(Actions):
             try:
                 try:
                     known = await session.greet(
-                        self.options.machine, self._authentication, self._admit
+                        self.options.machine,
+                        self._authentication,
+                        self._admit,
+                        registry=self.options.shown_registry,
                     )
                 finally:
                     self._strangers.pop(session, None)
@@ -435,6 +441,12 @@ class FlowServer(Actions):
                 for _, stream in sorted(self.broker.streams.items())
                 for flow in stream.flows.values()
             ),
+            problem=self.problem,
+            waiting=tuple(
+                self._waiting_listing(subscription)
+                for subscription in self.broker.subscriptions.values()
+                if not (subscription.own or subscription.attached)
+            ),
         )
 
     def _flow_listing(self, flow: Flow) -> FlowListing:
@@ -466,6 +478,12 @@ class FlowServer(Actions):
         if session.own:
             return ConsumerListing("", OTHER_MACHINES, signal)
         return ConsumerListing(client.id, client.name, signal)
+
+    def _waiting_listing(self, subscription: Subscription) -> WaitingListing:
+        name = self._name_of(subscription.client)
+        return WaitingListing(
+            subscription.client, name, subscription.pattern, subscription.wanted
+        )
 
     def _name_of(self, client: str) -> str:
         session = self.sessions.get(client)

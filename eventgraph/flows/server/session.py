@@ -59,11 +59,14 @@ class Session:
         machine: str,
         authentication: Authentication,
         admit: Callable[[ClientInfo], None] = lambda client: None,
+        *,
+        registry: str = "",
     ) -> bool:
         """Find out who it is; False: it is none of ours, and was told so.
 
         Args:
             admit: raises a FlowError if a client that has proved itself cannot be served.
+            registry: that it is told.
         """
         try:
             with trio.fail_after(HANDSHAKE_TIMEOUT):
@@ -89,7 +92,7 @@ class Session:
             self.channel.send(Refused(0, type(error).__name__, str(error)[:MAX_REASON]))
             return False
         self.client = hello.client
-        self.channel.send(Welcome(proof))
+        self.channel.send(Welcome(proof, registry))
         return True
 
     async def receive(self) -> tuple[FromClient, list[int]]:
