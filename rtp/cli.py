@@ -55,7 +55,8 @@ def _run(arguments: Sequence[str]) -> int:
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
     except CycloptsError as error:
-        return _fail(f"{' '.join(str(error).split())} See `{PROGRAM} --help`.", 2)
+        command = " ".join([PROGRAM, *(error.command_chain or ())])
+        return _fail(f"{' '.join(str(error).split())} See `{command} --help`.", 2)
     return status if isinstance(status, int) else 0
 
 

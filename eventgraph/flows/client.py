@@ -83,6 +83,8 @@ class FlowClient:
         self.name = name
         self.leaving = trio.Event()
         """Set when somebody wants this client to end."""
+        self.close_when_leaving = True
+        """Whether all its ends are closed then; else who heeds `leaving` does that, and soon."""
         self._nursery: trio.Nursery
         self._provided: dict[str, Provided] = {}
         self._consumed: dict[str, Consumed] = {}
@@ -100,6 +102,11 @@ class FlowClient:
     def machine(self) -> str:
         """What the server calls the machine."""
         return self._served.machine
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """What it provides: those that are not closed."""
+        return tuple(provided.provider for provided in self._provided.values())
 
     # Provide and consume
 
@@ -307,11 +314,15 @@ class FlowClient:
                 if (consumed := self._consumed.get(message.subscription)) is not None:
                     consumed.consumer.close(FlowConversionError(message.reason))
             case Leave():
-                _logger.info("%s is asked to end: %s", self.name, message.reason)
-                self.leaving.set()
-                self.close(FlowClosedError(f"this client is to end: {message.reason}"))
+                self._leave(message.reason)
             case _:
                 raise FlowProtocolError(f"{type(message).__name__} out of place")
+
+    def _leave(self, reason: str) -> None:
+        _logger.info("%s is asked to end: %s", self.name, reason)
+        self.leaving.set()
+        if self.close_when_leaving:
+            self.close(FlowClosedError(f"this client is to end: {reason}"))
 
     def _connect(self, message: Connect, descriptors: list[int]) -> None:
         ring_fd, sock_fd = descriptors.pop(), descriptors.pop()

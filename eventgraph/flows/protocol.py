@@ -11,6 +11,7 @@ import msgspec
 from eventgraph.flows.errors import (
     FlowError,
     FlowNameError,
+    FlowOptionError,
     FlowProtocolError,
     FlowVersionError,
 )
@@ -50,6 +51,9 @@ class Launch(msgspec.Struct, frozen=True):
         respawns: it is started again at most so many times in ``period`` seconds.
         backoff: seconds before it is started again, doubled each time within the period.
         id: of the client; empty: a new one. Who is moved keeps it.
+
+    Raises:
+        FlowOptionError: the command is one text, or not of texts.
     """
 
     command: tuple[str, ...]
@@ -59,6 +63,15 @@ class Launch(msgspec.Struct, frozen=True):
     period: float = 60.0
     backoff: float = 0.2
     id: str = ""
+
+    def __post_init__(self) -> None:
+        command: object = self.command
+        if not (
+            isinstance(command, tuple | list) and all(isinstance(part, str) for part in command)
+        ):
+            raise FlowOptionError(
+                f"{self.name}: {command!r} is no command; one looks like ('sleep', '60')"
+            )
 
 
 def _check_id(id: str) -> None:
@@ -296,7 +309,11 @@ class Running(Message, frozen=True, tag="running"):
 
 
 class Obsolete(Message, frozen=True, tag="obsolete"):
-    """To a provider: another has taken over; end."""
+    """To a provider: another has taken over; end.
+
+    Attributes:
+        by: who that is, for people.
+    """
 
     flow: str
     by: str

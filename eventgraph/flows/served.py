@@ -100,6 +100,7 @@ class Served:
         authentication: Authentication,
         client: ClientInfo,
         keepalive: float,
+        registry: str | None = None,
         *,
         registrations: Callable[[], Iterable[Registration]],
         obey: Callable[[FromServer, list[int]], None],
@@ -110,6 +111,8 @@ class Served:
         self._authentication = authentication
         self._client = client
         self._keepalive = keepalive
+        self._registry = registry
+        self._other_registry: str | None = None  # of the last server, if it has been warned of
         self._registrations = registrations
         self._obey = obey
         self._channel: Channel | None = None
@@ -244,6 +247,21 @@ class Served:
         welcome = await self._hear(channel, Welcome)
         handshake.finish(welcome.proof)
         self.machine = challenge.machine
+        self._compare(welcome.registry)
+
+    def _compare(self, registry: str) -> None:
+        """Say once that a server was started with another registry than is wanted here."""
+        if self._registry is None or registry == self._registry:
+            self._other_registry = None
+        elif registry != self._other_registry:
+            self._other_registry = registry
+            _logger.warning(
+                "%s: the server that runs has %s, not %s: other machines are found there; "
+                "end it to have another",
+                self._client.name,
+                f"the registry {registry}" if registry else "no registry",
+                self._registry or "none",
+            )
 
     async def _hear(self, channel: Channel, kind: type[Kind]) -> Kind:
         data, descriptors = await channel.receive()

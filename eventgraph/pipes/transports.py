@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.metadata import entry_points
 from typing import Final
 
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.transport import SocketLimits, Tls, Transport
+from eventgraph.plugins import find_plugin
 
 ENTRY_POINTS: Final = "eventgraph.pipes.transports"
 """Group in which packages name what opens a `Transport`: called with limits and certificates."""
@@ -35,15 +35,12 @@ async def open_transport(
 
 
 def _find(name: str) -> Open:
-    there = entry_points(group=ENTRY_POINTS)
-    entries = {entry.value: entry for entry in there if entry.name == name}
-    if not entries:
-        names = " or ".join(sorted({entry.name for entry in there})) or "none"
-        raise TransportError(f"no transport {name!r}: use {names}")
-    if len(entries) > 1:
-        raise TransportError(f"several packages bring a transport {name!r}: {', '.join(entries)}")
     try:
-        found: Open = entries.popitem()[1].load()
+        entry = find_plugin(ENTRY_POINTS, "transport", name)
+    except LookupError as error:
+        raise TransportError(str(error)) from None
+    try:
+        found: Open = entry.load()
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise

@@ -22,6 +22,12 @@ REALM: Final = RealmOptions()
 
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Verbose = Annotated[bool, Parameter(alias="-v", negative=(), show_default=False)]
+FlowControl = Annotated[
+    bool,
+    Parameter(
+        name=("--allow-flowcontrol", "--allow-flow-control"), negative=(), show_default=False
+    ),
+]
 Count = Annotated[int, Parameter(alias="-n", validator=validators.Number(gte=1))]
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 
@@ -50,11 +56,12 @@ def serve(
         Seconds without a client after which it ends; 0: it stays.
     """
     from eventgraph.flows import FlowError
+    from eventgraph.pipes import PipeError
     from rtp.flows.serve import run_server
 
     try:
         return run_server(realm.server(idle_timeout=idle_timeout))
-    except FlowError as error:
+    except (FlowError, PipeError) as error:
         raise in_one_line(error) from error
 
 
@@ -99,7 +106,7 @@ def provide(
     file: Path | None = None,
     tone: float | None = None,
     interval: Seconds | None = None,
-    allow_flowcontrol: Flag = False,
+    allow_flowcontrol: FlowControl = False,
     wait_client: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     slow_consumer: Literal["block", "drop_oldest"] | None = None,
     slots: int = 16,
@@ -133,7 +140,8 @@ def provide(
     allow_flowcontrol
         Consumers may stop it: eventgraph flows stop.
     wait_client
-        Begin when so many different clients have said START: eventgraph flows start.
+        Begin when so many different clients have said START: eventgraph flows consume --start, or
+        eventgraph flows start.
     slow_consumer
         What becomes of a block that a consumer is too slow for: block (the default, but for a
         tone) lets everybody wait, drop_oldest lets it miss some.
@@ -147,7 +155,7 @@ def provide(
     verbose
         Say when it is stopped and started, also if standard error is no terminal.
     """
-    from eventgraph.flows import FlowFormat, FlowKey, ProviderOptions, SlowConsumer
+    from eventgraph.flows import FlowKey, ProviderOptions, SlowConsumer
     from rtp.flows.provide import Provide
     from rtp.flows.tone import DEFAULT
 
@@ -159,7 +167,7 @@ def provide(
         raise FlowCommandError("--block-size and --length-prefixed are two ways: choose one")
 
     def command() -> Provide:
-        parsed = FlowFormat.parse(format or (DEFAULT if tone is not None else "RAW"))
+        parsed = _format(format or (DEFAULT if tone is not None else "RAW"))
         sine = None if tone is None else _tone(tone, parsed)
         largest = max_block or block_size or (1 << 20 if sine is None else sine.block_size)
         slow = slow_consumer or ("block" if sine is None else "drop_oldest")
@@ -195,6 +203,7 @@ def consume(
     json: Flag = False,
     lines: Flag = False,
     raw: Flag = False,
+    start: Flag = False,
     count: Count | None = None,
     idle: Seconds | None = None,
     name: str | None = None,
@@ -218,6 +227,8 @@ def consume(
         What is in each block, and a newline.
     raw
         What is in the blocks, and nothing else.
+    start
+        Say START: for providers that wait for it (provide --wait-client).
     count
         End after so many blocks.
     idle
@@ -225,9 +236,10 @@ def consume(
     name
         Of this client, for people; by default as the command.
     verbose
-        Say when there is a provider, and of which format, also if standard error is no terminal.
+        Say when there is a provider, and of which format, also if standard error is no terminal;
+        a format that changes is told in any case.
     """
-    from eventgraph.flows import FlowFormat, FlowPattern
+    from eventgraph.flows import FlowPattern
     from rtp.flows.consume import Consume
 
     given: list[BlockForm] = ["json"] if json else []
@@ -240,8 +252,9 @@ def consume(
             realm=realm,
             name=name,
             pattern=FlowPattern.parse(pattern),
-            format=None if format is None else FlowFormat.parse(format),
+            format=None if format is None else _format(format),
             form=given[0] if given else "text",
+            start=start,
             count=count,
             idle=idle,
             verbose=verbose,
@@ -305,6 +318,16 @@ def _splitter(block_size: int | None, length_prefixed: bool, max_block: int) -> 
             )
         return FixedBlocks(block_size)
     return PrefixedBlocks(max_block) if length_prefixed else Lines(max_block)
+
+
+def _format(text: str) -> "FlowFormat":
+    """What is wrong with it is said before a server is started."""
+    from eventgraph.flows import FlowFormat
+    from eventgraph.flows.conversion.parameters import check_format
+
+    format = FlowFormat.parse(text)
+    check_format(format)
+    return format
 
 
 def _tone(frequency: float, format: "FlowFormat") -> "Tone":

@@ -15,7 +15,7 @@ from eventgraph.flows.key import FlowPattern
 from eventgraph.pipes.background import open_background
 from rtp.flows.errors import FlowCommandError
 from rtp.flows.options import RealmOptions
-from rtp.flows.running import working
+from rtp.flows.running import counted, working
 from rtp.interruption import Interruption
 from rtp.standard_streams import StandardOutput, end_with_reader, note
 
@@ -34,6 +34,7 @@ class Consume:
     pattern: FlowPattern
     format: FlowFormat | None
     form: BlockForm
+    start: bool  # whether it says START
     count: int | None  # blocks after which it ends
     idle: float | None  # seconds without a block after which it ends
     verbose: bool
@@ -46,6 +47,8 @@ class Consume:
             consumer: Consumer | None = None
             async with working(client, interruption):
                 consumer = await client.consume(self.pattern, self.format)
+                if self.start:
+                    await consumer.start()
                 await writing.run(consumer)
             if consumer is not None:
                 print(writing.summary(consumer), file=sys.stderr, flush=True)
@@ -107,22 +110,28 @@ class _Writing:
             self._bytes += sum(length for _, length in parts)
 
     async def _tell_state(self, consumer: Consumer) -> None:
-        """Say when there is a provider, and when it is gone."""
-        pattern, connected = self._command.pattern, True
+        """Say when there is a provider, of which format, and when it is gone.
+
+        That the format is another now is said in any case: who reads cannot see it.
+        """
+        told: str | None = None
+        last = ""
         while True:
-            if connected != bool(consumer.sources):
-                connected = bool(consumer.sources)
-                formats = ", ".join(sorted({str(source.format) for source in consumer.sources}))
-                state = f"connected: {formats}" if connected else "waiting for a provider"
-                note(f"{pattern}: {state}", self._command.verbose)
+            formats = ", ".join(sorted({str(source.format) for source in consumer.sources}))
+            if formats != told:
+                told = formats
+                state = f"connected: {formats}" if formats else "waiting for a provider"
+                changed = bool(formats and last and formats != last)
+                note(f"{self._command.pattern}: {state}", self._command.verbose or changed)
+                last = formats or last
             await trio.sleep(GLANCE)
 
     def summary(self, consumer: Consumer) -> str:
         """One line: what came, what did not, and who took over."""
         statistics = consumer.statistics()
-        blocks = "block" if self.blocks == 1 else "blocks"
         missed = statistics.missed + statistics.unread
-        text = f"{self._command.pattern}: {self.blocks:,} {blocks}, {self._bytes:,} bytes"
+        text = f"{self._command.pattern}: {counted(self.blocks, 'block')}"
+        text += f", {counted(self._bytes, 'byte')}"
         text += f"; missed {missed:,}"
         if statistics.takeovers:
             text += f"; takeovers {statistics.takeovers:,}, the last with a gap of "

@@ -11,20 +11,26 @@ from cyclopts import Group, Parameter
 
 from rtp.flows.errors import FlowCommandError
 from rtp.pipe_options import ENVIRONMENT as REGISTRY_ENVIRONMENT
+from rtp.pipe_options import BindingOptions
 
 if TYPE_CHECKING:
     from eventgraph.flows import AuthenticationOptions, FlowClient, ServerOptions
-    from eventgraph.pipes import Tls
+    from eventgraph.pipes import Binding, Tls
 
 APPLICATION: Final = "EVENTGRAPH_FLOWS_APPLICATION"
 USER: Final = "EVENTGRAPH_FLOWS_USER"
 MACHINE: Final = "EVENTGRAPH_FLOWS_MACHINE"
 DIRECTORY: Final = "EVENTGRAPH_FLOWS_DIRECTORY"
 SECRET: Final = "EVENTGRAPH_FLOWS_SECRET_FILE"
+HOST: Final = "EVENTGRAPH_FLOWS_HOST"
+INTERFACE: Final = "EVENTGRAPH_FLOWS_INTERFACE"
+PORTS: Final = "EVENTGRAPH_FLOWS_PORTS"
+ADVERTISE: Final = "EVENTGRAPH_FLOWS_ADVERTISE"
 STARTED: Final = "EVENTGRAPH_FLOWS"  # as `eventgraph.flows.opening.ENVIRONMENT`
 
 REALM_OPTIONS = Group("Whose flows, and where", sort_key=10)
-TRUST_OPTIONS = Group("Trust", sort_key=11)
+BINDING_OPTIONS = Group("Where the server listens to other machines", sort_key=11)
+TRUST_OPTIONS = Group("Trust", sort_key=12)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +51,15 @@ class RealmOptions:
     registry
         Where servers of other machines are found: etcd://host:port; embedded: for this machine
         alone, as are "machines" with different names on it.
+    host
+        Address to listen on, of the network where the other machines are.
+    interface
+        Network interface to listen on, instead; such as eth0.
+    ports
+        Port, or first and last of those that may be used, such as 5000-5009; 0 takes any. Each
+        server takes one, and one more for each flow and machine that it goes to.
+    advertise
+        Host that others reach this machine by; by default the address.
     secret_file
         Everybody must know this secret: a file of 16 bytes or more, only for its owner.
     ca
@@ -68,6 +83,10 @@ class RealmOptions:
     registry: Annotated[
         str, Parameter(alias="-r", env_var=REGISTRY_ENVIRONMENT, group=REALM_OPTIONS)
     ] = "embedded:"
+    host: Annotated[str, Parameter(env_var=HOST, group=BINDING_OPTIONS)] = "127.0.0.1"
+    interface: Annotated[str | None, Parameter(env_var=INTERFACE, group=BINDING_OPTIONS)] = None
+    ports: Annotated[str, Parameter(env_var=PORTS, group=BINDING_OPTIONS)] = "0"
+    advertise: Annotated[str | None, Parameter(env_var=ADVERTISE, group=BINDING_OPTIONS)] = None
     secret_file: Annotated[Path | None, Parameter(env_var=SECRET, group=TRUST_OPTIONS)] = None
     ca: Annotated[Path | None, Parameter(group=TRUST_OPTIONS)] = None
     cert: Annotated[Path | None, Parameter(group=TRUST_OPTIONS)] = None
@@ -79,7 +98,7 @@ class RealmOptions:
         Args:
             idle_timeout: seconds; None: as is usual.
         Raises:
-            FlowCommandError, FlowError: they make no sense.
+            FlowCommandError, FlowError, PipeError: they make no sense.
         """
         from eventgraph.flows import ServerOptions
 
@@ -92,6 +111,7 @@ class RealmOptions:
             machine=self.machine,
             runtime_directory=self.runtime_directory and self.runtime_directory.absolute(),
             registry=self.registry,
+            binding=self._binding(tls),
             tls=tls,
             authentication=self._authentication(tls),
         )
@@ -126,6 +146,15 @@ class RealmOptions:
         except msgspec.MsgspecError:
             return True  # that it makes no sense will be said
         return self.application in ("", options.application) and self.user in ("", options.user)
+
+    def _binding(self, tls: "Tls | None") -> "Binding":
+        binding = BindingOptions(
+            host=self.host,
+            interface=self.interface,
+            ports=self.ports,
+            advertise=self.advertise,
+        ).binding
+        return msgspec.structs.replace(binding, scheme="tls+tcp") if tls else binding
 
     def _authentication(self, tls: "Tls | None") -> "AuthenticationOptions":
         from eventgraph.flows import AuthenticationOptions

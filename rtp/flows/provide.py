@@ -23,7 +23,7 @@ from eventgraph.pipes.background import open_background
 from rtp.flows.errors import FlowCommandError
 from rtp.flows.options import RealmOptions
 from rtp.flows.pace import Pace
-from rtp.flows.running import working
+from rtp.flows.running import counted, working
 from rtp.flows.splitting import SplitError, Splitter
 from rtp.flows.tone import BLOCK_TIME, Tone
 from rtp.interruption import Interruption
@@ -61,7 +61,7 @@ class Provide:
             try:
                 async with working(client, interruption):
                     provider = await client.provide(self.key, self.format, self.options)
-                    await self._send(provider, blocks)
+                    await self._send(provider, blocks, account)
             except FlowObsoleteError:
                 account.end = "another provider has taken over; this one ends"
             except SplitError as error:
@@ -77,7 +77,9 @@ class Provide:
             raise FlowCommandError(account.problem)
         return 0
 
-    async def _send(self, provider: Provider, blocks: AsyncGenerator[bytes, None]) -> None:
+    async def _send(
+        self, provider: Provider, blocks: AsyncGenerator[bytes, None], account: "_Account"
+    ) -> None:
         interval = BLOCK_TIME if self.tone is not None else self.interval
         pace = None if interval is None else Pace(interval)
         async with open_background() as nursery:
@@ -88,6 +90,7 @@ class Provide:
                 else:
                     await provider.wait_running()
                     await provider.send(block, await pace.wait())
+                account.taken = account.taken or bool(provider.consumers)
         if provider.error is not None:  # while it waited for input
             raise provider.error
 
@@ -115,7 +118,8 @@ class Provide:
             if provider.running != running:
                 running = provider.running
                 waits = self.options.wait_clients
-                stopped = f"waiting to be started by {waits} clients" if waits else "stopped"
+                waiting = f"waiting to be started by {counted(waits, 'client')}"
+                stopped = waiting if waits else "stopped"
                 note(f"{self.key}: {'running' if running else stopped}", self.verbose)
             await trio.sleep(STATE_GLANCE)
         scope.cancel()
@@ -127,6 +131,7 @@ class _Account:
     def __init__(self, key: FlowKey) -> None:
         self.end = ""
         self.problem = ""
+        self.taken = False  # by anybody
         self._key = key
         self._blocks = self._bytes = 0
         self._dropped: Counter[str] = Counter()
@@ -141,8 +146,10 @@ class _Account:
 
     def summary(self) -> str:
         """One line."""
-        blocks = "block" if self._blocks == 1 else "blocks"
-        parts = [f"{self._key}: {self._blocks:,} {blocks}, {self._bytes:,} bytes"]
+        blocks, size = counted(self._blocks, "block"), counted(self._bytes, "byte")
+        parts = [f"{self._key}: {blocks}, {size}"]
+        if self._blocks and not self.taken:
+            parts.append("nobody was there to take them")
         parts += [f"{who} missed {n:,}" for who, n in sorted(self._dropped.items()) if n]
         return "; ".join([*parts, *filter(None, [self.end])])
 

@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rtp.flows.errors import FlowCommandError
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from eventgraph.flows import FlowClient
     from rtp.interruption import Interruption
+
+
+PROBLEM_GLANCE: Final = 5.0  # seconds between two looks whether other machines can be found
 
 
 class Command(Protocol):
@@ -30,18 +33,24 @@ def run_command(make: Callable[[], Command]) -> int:
     import trio
 
     from eventgraph.flows import FlowError
+    from eventgraph.pipes import PipeError
     from rtp.interruption import run_interruptibly
 
     begin_logging()
     try:
         return trio.run(run_interruptibly, make().run)
-    except FlowError as error:
+    except (FlowError, PipeError) as error:
         raise in_one_line(error) from error
     except BaseExceptionGroup as group:  # the client has failed, and so what it was used for
         errors = list(_leaves(group))
         if not all(isinstance(error, FlowError) for error in errors):
             raise
         raise in_one_line(_cause(errors)) from group
+
+
+def counted(number: int, what: str) -> str:
+    """As in "1 block" or "2 blocks"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def begin_logging() -> None:
@@ -80,12 +89,33 @@ async def working(client: "FlowClient", interruption: "Interruption") -> AsyncIt
         try:
             async with open_background() as nursery:
                 nursery.start_soon(_end_when_asked, client, scope)
+                nursery.start_soon(_tell_problem, client)
                 yield
         except FlowClosedError:
             if not client.leaving.is_set():
                 raise
     if client.leaving.is_set():
         note("ended: somebody has asked for it", verbose=True)
+
+
+async def _tell_problem(client: "FlowClient") -> None:
+    """Say it when the server is not one of several as it should be, and when it is again."""
+    import trio
+
+    from eventgraph.flows import FlowError
+    from rtp.standard_streams import note
+
+    told = ""
+    while True:
+        with suppress(FlowError):  # who needs a server says so itself
+            problem = (await client.look(everywhere=False)).machines[0].problem
+            if problem != told:
+                note(
+                    f"warning: {problem}" if problem else "other machines can be found again",
+                    verbose=True,
+                )
+                told = problem
+        await trio.sleep(PROBLEM_GLANCE)
 
 
 async def _end_when_asked(client: "FlowClient", scope: "trio.CancelScope") -> None:

@@ -32,8 +32,9 @@ from eventgraph.flows import (
     open_flows,
 )
 from eventgraph.flows.authentication.opening import open_authentication
-from eventgraph.pipes import Tls
+from eventgraph.pipes import Binding, PipeError, Tls
 from rtp.flows.listing import without
+from rtp.pipe_options import BindingOptions, PipeCommandError
 
 from .config import FlowsConfig
 from .errors import StartError
@@ -205,13 +206,24 @@ def open_flow_view(config: FlowsConfig) -> ServedFlows | None:
             machine=config.machine,
             runtime_directory=_path(config.runtime_directory),
             registry=config.registry,
+            binding=_binding(config),
             tls=_tls(config),
             authentication=_authentication(config),
         )
         open_authentication(options.authentication)  # what is wrong with it is said at the start
-    except FlowError as error:
+    except (FlowError, PipeError, PipeCommandError) as error:
         raise StartError(f"[flows]: {error}") from error
     return ServedFlows(options, config.clients)
+
+
+def _binding(config: FlowsConfig) -> Binding:
+    binding = BindingOptions(
+        host=config.host,
+        interface=config.interface or None,
+        ports=config.ports,
+        advertise=config.advertise or None,
+    ).binding
+    return msgspec.structs.replace(binding, scheme="tls+tcp") if _tls(config) else binding
 
 
 def _authentication(config: FlowsConfig) -> AuthenticationOptions:

@@ -90,7 +90,7 @@ def test_wrong_command_line_is_one_line_with_a_way_out(
     capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     assert main(arguments) == 2
-    assert_one_line(capsys.readouterr().err, expected, "See `eventgraph --help`.")
+    assert_one_line(capsys.readouterr().err, expected, "See `eventgraph", " --help`.")
 
 
 @pytest.mark.parametrize(

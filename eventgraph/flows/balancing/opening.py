@@ -1,11 +1,11 @@
 """Opening a balancer by its name; packages bring their own as entry points."""
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Final
 
 from eventgraph.flows.balancing.interface import Balancer
 from eventgraph.flows.errors import FlowOptionError
+from eventgraph.plugins import find_plugin
 
 ENTRY_POINTS: Final = "eventgraph.flows.balancing"  # each names a subclass of Balancer
 
@@ -20,14 +20,10 @@ def open_balancer(name: str, options: Mapping[str, object] | None = None) -> Bal
         FlowOptionError: there is none of that name (the message names those that exist), what
             a package brings under it is none, or the options cannot be used.
     """
-    there = entry_points(group=ENTRY_POINTS)
-    entries = {entry.value: entry for entry in there if entry.name == name}
-    if not entries:
-        names = ", ".join(sorted({entry.name for entry in there})) or "none"
-        raise FlowOptionError(f"there is no balancer {name!r}; there are {names}")
-    if len(entries) > 1:
-        raise FlowOptionError(f"more than one is called {name!r}: {', '.join(sorted(entries))}")
-    (entry,) = entries.values()
+    try:
+        entry = find_plugin(ENTRY_POINTS, "balancer", name)
+    except LookupError as error:
+        raise FlowOptionError(str(error)) from None
     try:
         found = entry.load()
     except Exception as error:  # somebody else's package: whatever it raises is its fault

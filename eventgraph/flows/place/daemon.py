@@ -25,6 +25,9 @@ START_LIMIT: Final = 60.0  # seconds until a server that does not report is ende
 END_LIMIT: Final = 5.0  # seconds for a server to end after it has reported that it will
 MAX_REPORT: Final = select.PIPE_BUF  # bytes: what a pipe takes and gives in one piece
 
+DIED: Final = "the server ended before it was ready"
+"""How the last line on stderr begins if the server could not say why."""
+
 _READY: Final = b"R"
 _YIELDED: Final = b"Y"
 _FAILED: Final = b"F"
@@ -132,7 +135,7 @@ def _wait_for_report(child: int, reports: int, limit: float) -> int:
         return 0
     if report:
         return _failed(report.removeprefix(_FAILED).decode(errors="replace"))
-    return _failed(f"the server ended before it was ready, {ending}")
+    return _failed(f"{DIED}, {ending}")
 
 
 def _end(child: int, patience: float) -> str:

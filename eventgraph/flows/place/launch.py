@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 from eventgraph.flows.errors import FlowServerError
+from eventgraph.flows.place.daemon import DIED
 from eventgraph.flows.place.log import open_memory, written
 
 START_TIMEOUT: Final = 30.0  # seconds; importing takes its time on a busy machine
@@ -27,7 +28,7 @@ async def start_server(command: Sequence[str], timeout: float = START_TIMEOUT) -
         timeout: seconds for it to become ready, after which it is ended.
     Raises:
         FlowServerError: it could not be started, failed, or was not ready in time; the message
-            holds the last lines that it wrote.
+            holds the last line that it wrote, a note all the last ones.
     """
     output = open_memory()
     try:
@@ -35,12 +36,21 @@ async def start_server(command: Sequence[str], timeout: float = START_TIMEOUT) -
         if status != 0:
             problem = "failed" if status is not None else f"was not ready within {timeout:g} s"
             said = written(output, QUOTED_SIZE).decode(errors="replace").strip()
-            raise FlowServerError(
-                f"the server ({shlex.join(command)}) {problem}; "
-                + (f"it wrote:\n{said}" if said else "it wrote nothing")
+            error = FlowServerError(
+                f"the server {problem}; "
+                + (f"it wrote:\n{_reason(said)}" if said else "it wrote nothing")
             )
+            if said:
+                error.add_note(f"{shlex.join(command)}\n{said}")
+            raise error
     finally:
         os.close(output)
+
+
+def _reason(said: str) -> str:
+    """Why it failed: its last line, and of one that died what it died of."""
+    lines = said.splitlines()
+    return "\n".join(lines[-2:] if lines[-1].startswith(DIED) else lines[-1:])
 
 
 async def _run(command: Sequence[str], output: int, timeout: float) -> int | None:

@@ -49,6 +49,11 @@ class Log:
         os.dup2(self._file, 1)
         os.dup2(self._file, 2)
 
+    @property
+    def path(self) -> Path | None:
+        """The file; None: nothing is written there."""
+        return self._path if self._file >= 0 else None
+
     def trim(self) -> None:
         """Keep it bounded; call this now and then."""
         if self._file >= 0:

@@ -39,7 +39,10 @@ class OwnedPath:
                 return self._walk(make=True)
             except FileNotFoundError:
                 continue
-        raise FlowDirectoryError(f"{self.path} is removed again and again by somebody")
+        raise FlowDirectoryError(
+            f"cannot make {self.path}: {self._root} takes no directories, or somebody removes them "
+            "again and again; use another runtime directory"
+        )
 
     def open(self) -> int | None:
         """Open it if it is there: its descriptor, to be closed by the caller.

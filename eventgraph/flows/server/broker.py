@@ -228,7 +228,7 @@ class Broker:
         """A consumer wants something.
 
         Raises:
-            FlowRefusedError: there is one of that id, or it stops what cannot be stopped.
+            FlowRefusedError: there is one of that id.
         """
         if subscription.id in self.subscriptions:
             raise FlowRefusedError(f"there is a subscription with the id {subscription.id} already")

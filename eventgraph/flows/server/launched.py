@@ -79,6 +79,12 @@ class Launched:
         """
         return self.to_end or self.replaced or (self.said_bye and status in (0, None))
 
+    def describe_end(self, status: int | None) -> str:
+        """What became of its process."""
+        if status == 0 and not self.came:
+            return "it ended without having connected"
+        return f"it crashed ({describe_status(status)})"
+
     async def wait_to_end(self) -> None:
         """Wait until it is to end."""
         while not self.to_end:

@@ -11,6 +11,8 @@ from typing import Final
 
 READ_AT_ONCE: Final = 16 << 10  # bytes of one client; what is before them is left out
 MAX_LINE: Final = 500  # characters
+LEVELS: Final = {name: getattr(logging, name) for name in ("INFO", "WARNING", "ERROR", "CRITICAL")}
+"""How a line of a client's own log begins, often with a colon behind it."""
 
 _logger = logging.getLogger("eventgraph.flows.client")
 
@@ -47,7 +49,12 @@ class Output:
         self._read += len(data)
         for line in data.decode(errors="replace").splitlines():
             shown = "".join(c if c.isprintable() else "?" for c in line[:MAX_LINE])
-            _logger.info("%s: %s", self._name, shown)
+            first, _, rest = shown.partition(" ")
+            level = LEVELS.get(first.removesuffix(":"))
+            if level is None:
+                _logger.info("%s: %s", self._name, shown)
+            else:
+                _logger.log(level, "%s: %s", self._name, rest)
         # What is written between this look and the cut is lost.
         if self._read and os.fstat(self._memory).st_size == self._read:
             os.ftruncate(self._memory, 0)

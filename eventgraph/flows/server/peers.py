@@ -221,9 +221,12 @@ class Peers:
         return self.claims.rank_for(key, started)
 
     def origin_of(self, flow: str) -> str:
-        """The machine that a flow comes in from."""
+        """The machine that a flow comes in from, or is claimed by; empty: nobody knows."""
         brought = self._imports.get(flow)
-        return brought.record.machine if brought is not None else ""
+        if brought is not None:
+            return brought.record.machine
+        standing = self.claims.standing.values()
+        return next((record.machine for record in standing if record.flow == flow), "")
 
     # What others ask for
 

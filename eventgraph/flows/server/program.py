@@ -22,7 +22,7 @@ from eventgraph.flows.server.options import ServerOptions, decode_options
 from eventgraph.flows.server.server import FlowServer
 from eventgraph.flows.server.supervisor import Supervisor
 from eventgraph.pipes.background import open_background
-from eventgraph.pipes.errors import RegistryError, TransportError
+from eventgraph.pipes.errors import PipeError, RegistryError, TransportError
 
 GLANCE: Final = 1.0  # seconds between two looks whether the place is ours still
 JOIN_TIMEOUT: Final = 5.0  # seconds; a server serves its machine without the others, too
@@ -49,7 +49,7 @@ def serve(text: str, report: Report) -> int:
             return 0
         with place:
             trio.run(_serve, options, place, report)
-    except FlowError as error:
+    except (FlowError, PipeError) as error:
         _logger.error("%s", error)  # noqa: TRY400  # it says what to do; a traceback does not
         report.failed(str(error))
         return 1
@@ -71,14 +71,17 @@ async def _serve(options: ServerOptions, place: Place, report: Report) -> None:
         with trio.CancelScope() as scope:
             await nursery.start(_end_by_signal, scope)  # before anybody hears that it is there
             report.ready(place.log)
+            supervisor.log = place.log.path
             _logger.info("serving %s on %s in %s", options.realm, options.machine, place.path)
             async with open_background() as launching:
                 launching.start_soon(converters.run)
                 launching.start_soon(balance.run)
                 await _until_useless(server, supervisor, place)
         _logger.info("the server ends")
-        if scope.cancelled_caught:  # else another server looks after them
+        if scope.cancelled_caught:
             await supervisor.end_all()
+        else:  # the others come to the server that has the place now
+            await supervisor.end_unconnected()
 
 
 async def _meet_others(

@@ -405,8 +405,9 @@ class FlowServer(Actions):
             self.sessions[flow.client].send(message)
 
     def tell_obsolete(self, flow: Flow, by: str) -> None:
-        _logger.info("%s: provider %s has been taken over", flow.key, flow.id)
-        self.sessions[flow.client].send(Obsolete(flow.id, by))
+        session, successor = self.sessions[flow.client], self._provider_of(by)
+        _logger.info("%s: %s takes over from client %s", flow.key, successor, session.client.name)
+        session.send(Obsolete(flow.id, successor))
         self.on_obsolete(flow)
 
     def tell_inconvertible(self, subscription: Subscription, reason: str) -> None:
@@ -481,9 +482,15 @@ class FlowServer(Actions):
 
     def _waiting_listing(self, subscription: Subscription) -> WaitingListing:
         name = self._name_of(subscription.client)
-        return WaitingListing(
-            subscription.client, name, subscription.pattern, subscription.wanted
-        )
+        return WaitingListing(subscription.client, name, subscription.pattern, subscription.wanted)
+
+    def _provider_of(self, flow_id: str) -> str:
+        """Who provides that, for people."""
+        flow = self.broker.flow(flow_id)
+        if flow is not None and not flow.remote:
+            return f"client {self.sessions[flow.client].client.name}"
+        machine = self.others.origin_of(flow_id) if self.others is not None else ""
+        return f"a client on {machine or 'another machine'}"
 
     def _name_of(self, client: str) -> str:
         session = self.sessions.get(client)

@@ -9,8 +9,10 @@ over; any other end is a crash. A client that comes back has the same id.
 """
 
 import logging
+import signal
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -22,10 +24,11 @@ from eventgraph.flows.opening import Started
 from eventgraph.flows.protocol import ClientInfo, Launch, Leave
 from eventgraph.flows.server.broker import Flow
 from eventgraph.flows.server.client_process import ClientProcess, find_client, start_client
-from eventgraph.flows.server.launched import Launched, describe_status
+from eventgraph.flows.server.launched import Launched
 from eventgraph.flows.server.life import END_TIME, live
 from eventgraph.flows.server.server import FlowServer
 from eventgraph.flows.server.session import Session
+from eventgraph.flows.worker.report import is_report
 
 MAX_LAUNCHED: Final = 128
 MAX_GIVEN_UP: Final = 16  # that are listed; the older are forgotten
@@ -42,11 +45,13 @@ class Supervisor:
     Attributes:
         clients: that it looks after, by id.
         on_end: told of each of them that has ended for good.
+        log: path of what they and the server write; None: it goes elsewhere.
     """
 
     def __init__(self, server: FlowServer, *, connect_timeout: float = CONNECT_TIMEOUT) -> None:
         self.clients: dict[str, Launched] = {}
         self.on_end: list[Callable[[Launched], None]] = []
+        self.log: Path | None = None
         self._server = server
         self._connect_timeout = connect_timeout
         self._given_up: dict[str, ClientListing] = {}
@@ -159,8 +164,9 @@ class Supervisor:
             if pause is None:
                 self._give_up(client, status)
                 break
-            client.problem = f"it crashed ({describe_status(status)}), and is started again"
-            _logger.warning("%s: %s in %g s", client, client.problem, pause)
+            self._say(
+                client, logging.WARNING, f"{client.describe_end(status)}, and is started again"
+            )
             with trio.move_on_after(pause):
                 await client.wait_to_end()
             if client.to_end:
@@ -177,14 +183,16 @@ class Supervisor:
 
     def _give_up(self, client: Launched, status: int | None) -> None:
         client.gave_up = True
-        client.problem = (
-            f"it crashed ({describe_status(status)}), and is not started again: "
-            f"that was done {client.respawn}"
-        )
-        _logger.error("%s: %s", client, client.problem)
+        end = client.describe_end(status)
+        problem = f"{end}, and is not started again: that was done {client.respawn}"
+        self._say(client, logging.ERROR, problem)
         self._given_up[client.id] = client.list(0)
         while len(self._given_up) > MAX_GIVEN_UP:
             del self._given_up[next(iter(self._given_up))]
+
+    def _say(self, client: Launched, level: int, problem: str) -> None:
+        _logger.log(level, "%s: %s", client, problem)
+        client.problem = problem if self.log is None else f"{problem}; what it wrote: {self.log}"
 
     # End
 
@@ -213,9 +221,9 @@ class Supervisor:
         client.end(at_once=True)
 
     def _provides(self, client: Launched) -> bool:
-        """Whether there is something of it that was not taken over."""
+        """Whether there is something of it that was not taken over, a worker's report apart."""
         return any(
-            flow.client == client.id and not flow.obsolete
+            flow.client == client.id and not flow.obsolete and not is_report(flow.key, flow.format)
             for stream in self._server.broker.streams.values()
             for flow in stream.flows.values()
         )
@@ -229,6 +237,22 @@ class Supervisor:
             client.end()
         with trio.move_on_after(END_TIME):
             while self.clients:
+                await self._ended.park()
+
+    async def end_unconnected(self) -> None:
+        """Another server has taken the place: end what it could not find, in bounded time.
+
+        By SIGKILL, so that it is a crash to that server, and is started again there, if it has
+        come to it meanwhile.
+        """
+        self._closing = True
+        unknown = [client for client in self.clients.values() if not client.came]
+        for client in unknown:
+            client.end(at_once=True)
+            if client.process is not None:
+                client.process.signal(signal.SIGKILL)
+        with trio.move_on_after(END_TIME):
+            while any(client.id in self.clients for client in unknown):
                 await self._ended.park()
 
     # To look at

@@ -13,6 +13,7 @@ from eventgraph.event import Address
 from eventgraph.flows.client import FlowClient
 from eventgraph.flows.errors import FlowClosedError, FlowError
 from eventgraph.flows.key import FlowKey
+from eventgraph.flows.nodes import FlowConsumerNode, FlowProviderNode
 from eventgraph.flows.opening import open_flows
 from eventgraph.flows.options import ProviderOptions
 from eventgraph.flows.provider import Provider
@@ -24,6 +25,11 @@ from eventgraph.observer import Observer
 REPORT_TIME: Final = 5.0  # seconds to get rid of the report of a failure
 ALONE: Final = 5.0  # seconds without anybody who listens to the report, after which it ends
 GLANCE: Final = 0.5  # seconds between two looks at that
+SHORT_GLANCE: Final = 0.05  # seconds between two looks at what is provided
+DRAIN_TIME: Final = 1.0  # seconds for its nodes to leave in order; then flows are just closed
+TAKE_OVER_TIME: Final = 2.0
+"""Seconds for who has taken over one of its flows to take the others, too, if it is its successor.
+Then the server does not start it again."""
 
 _REPORTING: Final = ProviderOptions(slots=2, max_block=1 << 16, history=1, wait_clients=1)
 """A small ring; who has started the worker says START first."""
@@ -43,14 +49,17 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class _Reason(Observer):
-    """Why to end: it was asked for, or no node is left."""
+    """Why to end: it was asked for, no node is left, or a flow has no node any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, graph: Graph) -> None:
         self.given = trio.Event()
         self.asked = False
+        self.flow_lost = trio.Event()
         self.starting = trio.CancelScope()
+        self._graph = graph
         self._started = False
         self._nodes: set[Address] = set()
+        self._flow_nodes: set[Address] = set()
         self._left = 0
 
     def ask(self, why: str) -> None:
@@ -62,11 +71,21 @@ class _Reason(Observer):
 
     def on_node_added(self, address: Address) -> None:
         self._nodes.add(address)
+        if isinstance(self._graph.node_at(address), FlowProviderNode | FlowConsumerNode):
+            self._flow_nodes.add(address)
 
     def on_node_left(self, address: Address) -> None:
         self._nodes.discard(address)
+        if address in self._flow_nodes:
+            self._flow_nodes.discard(address)
+            if self._has_crashed(address):
+                self.flow_lost.set()
         self._left += 1
         self._look()
+
+    def _has_crashed(self, address: Address) -> bool:
+        crashes = self._graph.snapshot().crashes
+        return any(Address(crash.scope, crash.name) == address for crash in crashes)
 
     def has_started(self) -> None:
         """From now on there ought to be nodes, unless there was none at all."""
@@ -93,12 +112,15 @@ async def _work(order: Order, client: FlowClient) -> int:
     provider: Provider | None = None
     if order.report is not None:
         provider = await client.provide(FlowKey(GROUP, order.report), FORMAT, _REPORTING)
-    reason = _Reason()
+    client.close_when_leaving = False  # else nodes would crash of that
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_heed_signals, reason)
-        nursery.start_soon(_heed_server, client, reason)
         async with Graph() as graph:
+            reason = _Reason(graph)
             graph.observe(reason)
+            nursery.start_soon(_heed_signals, reason)
+            nursery.start_soon(_heed_server, client, reason)
+            nursery.start_soon(_heed_flows, client, provider, reason)
+            nursery.start_soon(_close_soon, client, reason)
             report = Report()
             with reason.starting:
                 report = await _start(order, graph, client)
@@ -112,7 +134,6 @@ async def _work(order: Order, client: FlowClient) -> int:
                     if not order.stay:
                         nursery.start_soon(_heed_solitude, provider, reason)
                 await reason.given.wait()
-            # When the client is asked to end its flows are closed, and nodes crash of that.
             failed = report.error or (graph.snapshot().crashes and not reason.asked)
         nursery.cancel_scope.cancel()
     return 1 if failed else 0
@@ -146,6 +167,23 @@ async def _heed_signals(reason: _Reason) -> None:
 async def _heed_server(client: FlowClient, reason: _Reason) -> None:
     await client.leaving.wait()
     reason.ask("a client asked for it, or the server")
+
+
+async def _heed_flows(client: FlowClient, report: Provider | None, reason: _Reason) -> None:
+    """A node of a flow has crashed: nobody else would bring that back than the server."""
+    await reason.flow_lost.wait()
+    with trio.move_on_after(TAKE_OVER_TIME):
+        while any(provider is not report for provider in client.providers):  # noqa: ASYNC110
+            await trio.sleep(SHORT_GLANCE)
+    _logger.warning("the worker ends: a node of a flow has crashed")
+    reason.given.set()
+
+
+async def _close_soon(client: FlowClient, reason: _Reason) -> None:
+    """Let no node wait for long for who takes its flow."""
+    await reason.given.wait()
+    await trio.sleep(DRAIN_TIME)
+    client.close(FlowClosedError("the worker ends"))
 
 
 async def _heed_solitude(provider: Provider, reason: _Reason) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from eventgraph.flows.errors import FlowProtocolError
 from eventgraph.flows.format import FlowFormat
+from eventgraph.flows.key import FlowKey
 
 GROUP: Final = "workers"
 FORMAT: Final = FlowFormat("WORKER")
@@ -22,6 +23,11 @@ class Report(msgspec.Struct, frozen=True):
 
     error: str = ""
     traceback: str = ""
+
+
+def is_report(key: FlowKey, format: FlowFormat) -> bool:
+    """Whether that is the flow of a report; the server keeps no worker for that alone."""
+    return key.group == GROUP and format == FORMAT
 
 
 encode_report: Final = msgspec.msgpack.Encoder().encode
