@@ -561,7 +561,7 @@ def test_packages_bring_their_own_balancers(package: None) -> None:
     for name, why in (
         ("number", "no subclass"),
         ("missing", "Missing"),
-        ("load", "more than one"),
+        ("load", "several packages"),
     ):
         with pytest.raises(FlowOptionError, match=why):
             open_balancer(name)
