@@ -18,6 +18,7 @@ From the top down, each layer needing only those below it::
 ``eventgraph.formats`` says what fits to what, ``eventgraph.language`` composes graphs from text.
 ``eventgraph.pipes`` joins nodes on different machines.
 ``eventgraph.flows`` joins processes, through shared memory, and machines over pipes.
+``eventgraph.plugins`` finds what other packages bring.
 ``eventgraph.views`` draws a snapshot; ``eventgraph.testing`` is for tests of one's own nodes.
 """
 
