@@ -180,7 +180,7 @@ def provided_by(flow: FlowListing) -> str:
     """Who, in words."""
     if flow.origin:
         return f"machine {flow.origin}"
-    return f"{flow.provider} (converts)" if flow.variant else flow.provider
+    return flow.provider
 
 
 def flow_state(flow: FlowListing) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from rtp.flows.errors import FlowCommandError
@@ -89,7 +89,7 @@ async def working(client: "FlowClient", interruption: "Interruption") -> AsyncIt
         try:
             async with open_background() as nursery:
                 nursery.start_soon(_end_when_asked, client, scope)
-                nursery.start_soon(_tell_problem, client)
+                nursery.start_soon(_follow_problem, client, await _tell_problem(client))
                 yield
         except FlowClosedError:
             if not client.leaving.is_set():
@@ -98,24 +98,27 @@ async def working(client: "FlowClient", interruption: "Interruption") -> AsyncIt
         note("ended: somebody has asked for it", verbose=True)
 
 
-async def _tell_problem(client: "FlowClient") -> None:
-    """Say it when the server is not one of several as it should be, and when it is again."""
+async def _follow_problem(client: "FlowClient", told: str) -> None:
     import trio
 
+    while True:
+        await trio.sleep(PROBLEM_GLANCE)
+        told = await _tell_problem(client, told)
+
+
+async def _tell_problem(client: "FlowClient", told: str = "") -> str:
+    """Say it when the server does not find the others, and when it does; what was told last."""
     from eventgraph.flows import FlowError
     from rtp.standard_streams import note
 
-    told = ""
-    while True:
-        with suppress(FlowError):  # who needs a server says so itself
-            problem = (await client.look(everywhere=False)).machines[0].problem
-            if problem != told:
-                note(
-                    f"warning: {problem}" if problem else "other machines can be found again",
-                    verbose=True,
-                )
-                told = problem
-        await trio.sleep(PROBLEM_GLANCE)
+    try:
+        problem = (await client.look(everywhere=False)).machines[0].problem
+    except FlowError:  # who needs a server says so itself
+        return told
+    if problem != told:
+        text = f"warning: {problem}" if problem else "other machines can be found again"
+        note(text, verbose=True)
+    return problem
 
 
 async def _end_when_asked(client: "FlowClient", scope: "trio.CancelScope") -> None:

@@ -74,14 +74,15 @@ def connected(client: ClientListing) -> bool:
     return client.pid > 0 and not client.problem
 
 
+def log_path(options: ServerOptions) -> Path:
+    """Where the server writes."""
+    directory = RuntimeDirectory(options.runtime_directory, options.realm, options.own_machine)
+    return directory.path / "log"
+
+
 def log_of(options: ServerOptions) -> str:
     """What the server has written."""
-    assert options.runtime_directory is not None
-    return (
-        RuntimeDirectory(options.runtime_directory, options.realm, options.own_machine)
-        .path.joinpath("log")
-        .read_text()
-    )
+    return log_path(options).read_text()
 
 
 @contextmanager

@@ -79,7 +79,9 @@ def test_second_server_is_told_who_serves(served: FlowCommandLine) -> None:
 
 
 def test_client_starts_a_server_that_ends_with_it(shell: FlowCommandLine) -> None:
-    assert shell.run("provide", "lab/x", stdin=b"1\n").stderr == b"lab/x: 1 block, 1 bytes\n"
+    assert shell.run("provide", "lab/x", stdin=b"1\n").stderr == (
+        b"lab/x: 1 block, 1 byte; nobody was there to take them\n"
+    )
     assert len(shell.listing().machines) == 1
 
 

@@ -47,7 +47,7 @@ def test_tables_show_machines_clients_and_flows(
     assert f"{provider.pid}" in next(line for line in clients if line.startswith("microphone"))
     for text in (
         "lab/tone",
-        "AUDIO,channels=1,rate=48000,sample=s16",
+        "AUDIO 48 kHz 1ch s16",
         "microphone",
         "stopped by operator",
         "operator (stopped)",

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,13 +17,14 @@ from eventgraph.flows import (
     FlowClosedError,
     FlowFormat,
     FlowKey,
+    FlowOptionError,
     FlowRefusedError,
     FlowServerError,
     FlowVersionError,
     Launch,
     open_flows,
+    served,
 )
-from eventgraph.flows import served
 from eventgraph.flows.authentication.opening import open_authentication
 from eventgraph.flows.authentication.options import AuthenticationOptions
 from eventgraph.flows.client import open_client
@@ -40,6 +42,7 @@ from eventgraph.flows.protocol import (
 )
 from eventgraph.pipes.background import open_background
 from tests.flows.client_process import rings
+from tests.flows.command_line import open_flow_command_line
 from tests.flows.processes import open_realm, until
 
 CHALLENGE = Challenge(VERSION, "machine", "trust", bytes(32))
@@ -199,7 +202,80 @@ async def test_connections_for_what_nobody_asked_for_are_closed() -> None:
         assert not client.leaving.is_set()
 
 
+# Options that the server does not have
+
+
+async def test_registry_that_the_server_does_not_have_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said = ["", "embedded:/x", "embedded:/x", "etcd://host:2379", "embedded:/x"]
+
+    async def come_and_go(sock: socket.socket) -> None:
+        sock.send(encode(CHALLENGE))
+        await hear(sock)
+        sock.send(encode(Welcome(b"", said[min(impostor.connections, len(said)) - 1])))
+
+    impostor = Impostor(come_and_go)
+    authentication = open_authentication(AuthenticationOptions())
+    async with open_background() as impostor.nursery:
+        client = FlowClient(impostor, authentication, name="me", registry="etcd://host:2379")
+        async with open_client(client):
+            with trio.fail_after(20):
+                while impostor.connections < 7:  # noqa: ASYNC110  # nobody tells
+                    await trio.sleep(0.01)
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    end = ", not etcd://host:2379: other machines are found there; end it to have another"
+    assert warnings == [
+        f"me: the server that runs has {registry}{end}"
+        for registry in ("no registry", "the registry embedded:/x", "the registry embedded:/x")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "warnings"), [("embedded:", 0), ("etcd://me:secret@host:2379", 1)]
+)
+async def test_registry_is_compared_with_that_of_the_server_if_one_was_given(
+    given: str, warnings: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_realm(tmp_path) as realm:
+        await realm.start("starter")
+        options = msgspec.structs.replace(realm.options, registry=given)
+        async with open_flows(options, name="me", start=False) as client:
+            await client.look()
+    assert caplog.text.count("the server that runs has") == warnings
+    assert "secret" not in caplog.text
+
+
+def test_registry_that_a_command_is_given_in_vain_is_one_line_on_standard_error() -> None:
+    with open_flow_command_line() as shell:
+        shell.start("provide", "a/b", "--tone", "440")
+        shell.wait_for_flow("a/b")
+        done = shell.run("ls", "--registry", "etcd://me:secret@host:2379")
+        (line,) = done.stderr.decode().splitlines()
+        there = shell.environment["EVENTGRAPH_REGISTRY"]
+        assert line.startswith("WARNING: ")
+        assert f"the registry {there}, not etcd://host:2379: " in line
+
+
+@pytest.mark.parametrize("command", ["ls", b"ls", None, (Path("ls"),)], ids=repr)
+def test_command_that_is_none_is_refused_at_once(command: Any) -> None:
+    with pytest.raises(FlowOptionError, match="is no command; one looks like"):
+        Launch(command, "l")
+
+
 # Its life
+
+
+async def test_client_that_is_taken_over_is_told_by_whom(tmp_path: Path) -> None:
+    async with open_realm(tmp_path) as realm, open_flows(realm.options, name="old") as old:
+        provider = await old.provide("g/n")
+        async with open_flows(realm.options, name="new") as new:
+            await new.provide("g/n")
+            with trio.fail_after(20):
+                while provider.error is None:  # noqa: ASYNC110  # nobody tells
+                    await trio.sleep(0.01)
+            assert str(provider.error) == "g/n: client new has taken over; end"
+        assert "g/n: client new takes over from client old" in realm.log()
 
 
 async def test_requests_wait_while_the_server_is_replaced(tmp_path: Path) -> None:

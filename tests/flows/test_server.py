@@ -1,6 +1,7 @@
 """A realm's server and its clients in real processes: it comes, goes, dies and hangs."""
 
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from eventgraph.flows import FlowServerError, open_flows
+from eventgraph.flows import FlowDirectoryError, FlowServerError, ServerOptions, open_flows
 from tests.flows.leftovers import processes_about
 from tests.flows.processes import Process, Realm, goes_on, open_realm, until
 
@@ -161,3 +162,23 @@ async def test_client_that_must_not_start_a_server_waits_for_the_next(tmp_path: 
             os.kill(before, signal.SIGKILL)
             listing = await client.look()
             assert listing.machines[0].pid == realm.server() != before
+
+
+async def test_server_that_cannot_start_says_why_in_one_line(tmp_path: Path) -> None:
+    options = ServerOptions(
+        "tests", runtime_directory=tmp_path, registry=f"embedded:{tmp_path}/{'x' * 200}"
+    )
+    with pytest.raises(FlowServerError) as caught:
+        async with open_flows(options):
+            pytest.fail("it is open")
+    assert re.fullmatch(
+        f"the server failed; it wrote:\n{tmp_path}/x+ has [0-9]+ bytes; .*", str(caught.value)
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_directory_in_which_nothing_can_be_made_is_named() -> None:
+    options = ServerOptions("tests", runtime_directory=Path("/proc"), registry="")
+    with pytest.raises(FlowDirectoryError, match="/proc takes no directories, or somebody"):
+        async with open_flows(options):
+            pytest.fail("it is open")

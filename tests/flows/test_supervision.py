@@ -1,7 +1,9 @@
 """Clients that a server starts: real processes, real kill -9, and nothing left behind."""
 
+import logging
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from eventgraph.flows.client import open_client
 from eventgraph.flows.door import Door
 from eventgraph.flows.server import supervisor as supervising
 from eventgraph.flows.server.options import encode_options
+from eventgraph.flows.server.output import Output, open_output
 from tests.flows.launched_client import FORMAT, SLEEP
 from tests.flows.launching import (
     KEY,
@@ -33,6 +36,7 @@ from tests.flows.launching import (
     killed_at_end,
     launch,
     log_of,
+    log_path,
     options,
     server_in_process,
     until,
@@ -124,16 +128,69 @@ async def test_client_that_crashes_too_often_is_given_up_and_says_so(
         listed = await find(client, how, lambda c: "not started again" in c.problem)
         status = {"exit": 3, "raise": 1}[how]
         assert (listed.id, listed.restarts, listed.pid) == (id, 2, 0)
-        assert listed.problem == (
+        problem = (
             f"it crashed (exit status {status}), and is not started again: "
             "that was done 2 times in 60 s"
         )
+        assert listed.problem == f"{problem}; what it wrote: {log_path(options)}"
         log = log_of(options)
         assert log.count(f"{how}: {how} began") == 3
-        assert f"{how} ({id}): {listed.problem}" in log
+        assert f"{how} ({id}): {problem}\n" in log
         assert children_of(await server_pid(client)) == []
         await client.end(id)
         assert await gone(client, how)
+
+
+async def test_program_that_ends_without_having_connected_is_said_to_have_done_that(
+    options: ServerOptions,
+) -> None:
+    async with open_flows(options, name="test") as client:
+        id = await client.run(Launch(("true",), "true", respawns=0))
+        listed = await find(client, "true", lambda c: bool(c.problem) and not c.pid)
+        assert listed.problem == (
+            "it ended without having connected, and is not started again: that was done 0 times "
+            f"in 60 s; what it wrote: {log_path(options)}"
+        )
+        await client.end(id)
+
+
+def test_level_of_a_line_that_a_client_writes_is_that_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    memory, end = open_output()
+    output = Output("client", memory)
+    os.write(end, b"WARNING: slow\nERROR some.where: lost\nINFO up\nDEBUG down\nplain\nINFORM")
+    os.close(end)
+    with caplog.at_level(logging.INFO):
+        output.pass_on(last=True)
+    output.close()
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "client: slow"),
+        ("ERROR", "client: some.where: lost"),
+        ("INFO", "client: up"),
+        ("INFO", "client: DEBUG down"),
+        ("INFO", "client: plain"),
+        ("INFO", "client: INFORM"),
+    ]
+
+
+async def test_server_that_yields_ends_what_has_not_connected_and_leaves_the_rest(
+    options: ServerOptions, tmp_path: Path
+) -> None:
+    async with open_flows(options, name="test") as client:
+        id = await client.run(launch(tmp_path, "provide"))
+        provides = (await find(client, "provide", connected)).pid
+        await client.run(launch(tmp_path, "silent"))
+        silent = (await find(client, "silent")).pid
+        server = await server_pid(client)
+        shutil.rmtree(log_path(options).parents[1])
+        await until(lambda: dead(server))
+        assert not is_alive(silent)
+        assert is_alive(provides)
+        again = await find(client, "provide", connected)
+        assert (again.id, again.pid) == (id, provides)
+        await client.end(id)
+        await until(lambda: gone(client, "provide"))
 
 
 async def test_client_that_ends_in_order_is_not_started_again(
@@ -152,7 +209,7 @@ async def test_client_that_is_waiting_to_be_started_again_can_be_ended(
     async with open_flows(options, name="test") as client:
         id = await client.run(launch(tmp_path, "exit", backoff=60.0))
         listed = await find(client, "exit", lambda c: c.pid == 0)
-        assert listed.problem == "it crashed (exit status 3), and is started again"
+        assert "it crashed (exit status 3), and is started again; " in listed.problem
         await client.end(id)
         await until(lambda: gone(client, "exit"))
 

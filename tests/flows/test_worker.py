@@ -51,6 +51,12 @@ async def until(condition: Callable[[], Any]) -> None:
             await trio.sleep(0.01)
 
 
+def log_in(directory: Path) -> str:
+    """What the server and its clients have written."""
+    (path,) = directory.glob("sf_*/sf_*/log")
+    return path.read_text()
+
+
 async def until_unlisted(client: FlowClient, id: str) -> None:
     with trio.fail_after(TIMEOUT):
         while await is_listed(client, id):  # noqa: ASYNC110  # nobody tells
@@ -150,6 +156,53 @@ async def test_worker_of_which_no_node_is_left_after_a_crash_is_started_again(
         with trio.fail_after(TIMEOUT):
             await working.wait_started()
             await working.wait_started()
+
+
+async def test_worker_of_which_one_flow_is_taken_over_is_started_again_and_has_it_back(
+    client: FlowClient,
+) -> None:
+    async def providers() -> list[str]:
+        flows = (await client.look()).flows()
+        return sorted(f"{flow.key} {flow.provider}" for _, flow in flows if not flow.obsolete)
+
+    whole = ["pair/one of-pair", "pair/other of-pair"]
+    async with worker(client, f"{FUNCTIONS}:pair", scope="of-pair") as working:
+        assert set(whole) < set(await providers())
+        with await client.provide("pair/one"):
+            assert "pair/one tester" in await providers()
+        with trio.fail_after(TIMEOUT):
+            await working.wait_started()
+            await working.wait_started()
+            assert set(whole) < set(await providers())
+
+
+async def test_worker_of_which_everything_is_taken_over_ends_for_good(
+    client: FlowClient, tmp_path: Path
+) -> None:
+    async with worker(client, doubler, scope="doubling") as working:
+        with await client.provide("numbers/out"):
+            await until_unlisted(client, working.id)
+    assert f"doubling ({working.id}): ended" in log_in(tmp_path)
+    assert "started again" not in log_in(tmp_path)
+
+
+async def test_worker_whose_consumer_has_failed_ends_and_is_started_again_by_the_limits(
+    client: FlowClient, tmp_path: Path
+) -> None:
+    with await client.provide("numbers/in"):
+        async with worker(client, f"{FUNCTIONS}:unheard", scope="unheard", respawns=1) as working:
+            given_up = f"unheard ({working.id}): it crashed (exit status 1), and is not started"
+            await until(lambda: given_up in log_in(tmp_path))
+    assert log_in(tmp_path).count("the worker ends: a node of a flow has crashed") == 2
+
+
+async def test_worker_that_is_ended_logs_no_crash(client: FlowClient, tmp_path: Path) -> None:
+    async with worker(client, doubler, scope="doubling"):
+        pass
+    log = log_in(tmp_path)
+    assert "the worker ends: a client asked for it, or the server" in log
+    assert "Traceback" not in log
+    assert "crashed" not in log
 
 
 async def test_failure_at_the_start_reaches_the_caller_and_nothing_is_left(

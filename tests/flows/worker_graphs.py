@@ -44,6 +44,20 @@ async def doubler(graph: Graph, client: FlowClient, scope: str, greeting: str = 
     graph.add_node(FlowConsumerNode(scope, "in", consumer)).request_link_up(scope, "doubler")
 
 
+async def pair(graph: Graph, client: FlowClient, scope: str) -> None:
+    """Two flows of which another may take one."""
+    for name in ("one", "other"):
+        provider = await client.provide(f"pair/{name}")
+        graph.add_node(FlowProviderNode(scope, name, provider))
+
+
+async def unheard(graph: Graph, client: FlowClient, scope: str) -> None:
+    """Wants numbers as pictures."""
+    consumer = await client.consume("numbers/in", "VIDEO,width=320")
+    graph.add_node(FlowConsumerNode(scope, "in", consumer))
+    graph.add_node(Node(scope, "another"))
+
+
 async def crashes(graph: Graph, _client: FlowClient, scope: str) -> None:
     """Has one node, which crashes."""
 
