@@ -68,11 +68,12 @@ class ServedFlows:
     """A client that looks at the flows for whoever asks over HTTP.
 
     Args:
+        options: of its client, and of a server that has to be started.
         commands: programs with their arguments, by the name of the client.
     """
 
     def __init__(self, options: ServerOptions, commands: dict[str, tuple[str, ...]]) -> None:
-        self._options = options
+        self.options = options
         self._commands = commands
         self._client: FlowClient | None = None
         self._problem = "connecting with the server of flows"
@@ -102,7 +103,7 @@ class ServedFlows:
                 await trio.sleep(RETRY)
 
     async def _take_part(self) -> None:
-        async with open_flows(self._options, name=NAME) as client:
+        async with open_flows(self.options, name=NAME) as client:
             self._client = client
             try:
                 await client.leaving.wait()
@@ -119,7 +120,7 @@ class ServedFlows:
 
     async def look(self) -> FlowsBody:
         """All there is, or why that is not known."""
-        realm = self._options.realm
+        realm = self.options.realm
         nothing = Listing(realm.application, realm.user, ())
         commands = tuple(self._commands)
         client = self._client

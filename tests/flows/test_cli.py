@@ -185,6 +185,23 @@ def test_take_over_is_told_to_both_sides(served: FlowCommandLine) -> None:
     assert end(second)[0] == 143
 
 
+def test_consumer_is_told_which_format_comes(served: FlowCommandLine) -> None:
+    served.start(*TONE)
+    served.wait_for_flow("lab/tone")
+    consumer = served.start("consume", "lab/tone", "--verbose")
+    text = "lab/tone: connected: AUDIO,channels=1,rate=48000,sample=s16\n"
+    assert wait_for_line(consumer.stderr, "connected") == text
+
+
+def test_format_that_changes_is_told_to_who_asked_for_nothing(served: FlowCommandLine) -> None:
+    served.start(*TONE)
+    consumer = served.start("consume", "lab/tone")
+    wait_for_line(consumer.stdout, "1920 bytes")
+    served.start(*TONE, "--format", "AUDIO,rate=16000,channels=1,sample=s16")
+    text = "lab/tone: connected: AUDIO,channels=1,rate=16000,sample=s16\n"
+    assert wait_for_line(consumer.stderr, "") == text
+
+
 def test_provider_that_waits_for_input_notices_the_take_over(served: FlowCommandLine) -> None:
     first = served.start("provide", "lab/x", stdin=PIPE)
     served.wait_for_flow("lab/x")
@@ -233,7 +250,7 @@ def test_input_that_is_no_block_is_named_and_what_came_before_arrives(
 
 
 def test_stop_lasts_as_long_as_who_said_it(served: FlowCommandLine) -> None:
-    served.start(*TONE, "--allow-flowcontrol")
+    served.start(*TONE, "--allow-flow-control")
     served.wait_for_flow("lab/tone")
     stop = served.start("stop", "lab/tone", "--name", "operator")
     assert wait_for_line(stop.stdout, "") == "lab/tone: stopped; Ctrl-C starts it again\n"
@@ -262,6 +279,8 @@ def test_provider_waits_for_the_start_of_so_many(served: FlowCommandLine) -> Non
     provider.stdin.flush()
     wait_for_line(provider.stderr, "waiting to be started by 2 clients")
     consumer = start_consumer_of_a_waiting_flow(served)
+    assert (flow := served.flow("lab/x")) is not None
+    assert not flow.running
     first = served.start("start", "lab/x", "--name", "first")
     wait_for_line(first.stdout, "START is said to lab/x")
     assert (flow := served.flow("lab/x")) is not None
@@ -270,6 +289,20 @@ def test_provider_waits_for_the_start_of_so_many(served: FlowCommandLine) -> Non
     wait_for_line(provider.stderr, "lab/x: running")
     assert finish(consumer)[1] == b"a\n"
     assert end(first, signal.SIGINT)[0] == 130
+
+
+def test_provider_waits_for_who_consumes(served: FlowCommandLine) -> None:
+    provider = served.start("provide", "lab/x", "--wait-client", "1", "-v", stdin=PIPE)
+    wait_for_line(provider.stderr, "waiting to be started by 1 client\n")
+    assert provider.stdin is not None
+    with provider.stdin as file:
+        file.write(b"a\nb\n")
+    served.wait_for_flow("lab/x")
+    done = served.run("consume", "*/x", "--lines", "--start", "-n", "2")
+    assert done.stdout == b"a\nb\n"
+    assert provider.wait(30) == 0
+    assert provider.stderr is not None
+    assert provider.stderr.read().endswith(b"lab/x: 2 blocks, 2 bytes\n")
 
 
 def start_consumer_of_a_waiting_flow(shell: FlowCommandLine) -> subprocess.Popen[bytes]:
@@ -307,6 +340,12 @@ def start_consumer_of_a_waiting_flow(shell: FlowCommandLine) -> subprocess.Popen
         (["end"], 2, "CLIENT"),
         (["new", "a b"], 1, "the name of a client 'a b' must be"),
         (["sotp", "lab/x"], 2, "stop"),
+        (["consume", "lab/*"], 1, "only a whole group can be *, as in */name"),
+        (["consume", "x*/y"], 1, "only a whole group can be *, as in */name"),
+        (["consume", "lab/x", "--nope"], 2, "See `eventgraph flows consume --help`."),
+        (["provide", "lab/x", "-f", "AUDIO,rate=x"], 1, "rate must be a whole number from 8000"),
+        (["consume", "lab/x", "-f", "VIDEO,pixels=x"], 1, "pixels must be one of rgb24, "),
+        (["consume", "lab/x", "-f", "audio"], 1, "write AUDIO"),
     ],
 )
 @pytest.mark.usefixtures("shell")

@@ -56,6 +56,25 @@ def test_tables_show_machines_clients_and_flows(
         assert text in flows[2]
 
 
+def test_who_waits_for_what_nobody_provides_is_shown(
+    served: FlowCommandLine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wanted = "AUDIO,channels=2,rate=16000"
+    ear = served.start("consume", "lab/tonne", "--name", "ear", "--format", wanted)
+    wait_until(lambda: bool(served.listing().machines[0].waiting))
+    (waiting,) = served.listing().machines[0].waiting
+    assert (waiting.name, str(waiting.pattern), str(waiting.format)) == ("ear", "lab/tonne", wanted)
+    assert main(["flows", "ls"]) == 0
+    shown = capfd.readouterr().out
+    row = next(line for line in shown.splitlines() if line.startswith("lab/tonne"))
+    assert row.split()[1:] == ["left", "AUDIO", "16", "kHz", "2ch", "waited", "for", "ear"]
+    assert main(["flows", "map"]) == 0
+    line = f"  ear  pid {ear.pid}, waits for lab/tonne as {wanted}\n"
+    assert line in capfd.readouterr().out
+    served.start(*TONE[:1], "lab/tonne", *TONE[2:])
+    wait_until(lambda: not served.listing().machines[0].waiting)
+
+
 def test_map_shows_who_feeds_whom_across_machines(
     served: FlowCommandLine, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,3 +228,24 @@ def test_skeletons_run_and_work_together(served: FlowCommandLine, tmp_path: Path
     assert "bytes of AUDIO,channels=1,rate=16000,sample=s16" in line
     for program in reversed(programs.values()):
         assert end(program, signal.SIGINT)[::2] == (0, "")
+
+
+def test_skeleton_of_a_consumer_ends_when_nobody_reads(
+    served: FlowCommandLine, tmp_path: Path
+) -> None:
+    served.start(*TONE)
+    path = tmp_path / "sink.py"
+    assert main(["flows", "new", str(path), "--kind", "consumer", "-a", "tests"]) == 0
+    registry = served.environment["EVENTGRAPH_REGISTRY"]
+    realm = "RealmOptions(application='tests', user='me', machine='left', runtime_directory="
+    realm += f"Path({str(served.directory / 'run')!r}), registry={registry!r}).server()"
+    imports = "from pathlib import Path\nfrom rtp.flows.options import RealmOptions\n"
+    text = path.read_text().replace("open_flows(APPLICATION,", f"open_flows({realm},")
+    path.write_text(text.replace("import trio\n", f"import trio\n{imports}", 1))
+    program = served.start_program(sys.executable, str(path))
+    wait_for_line(program.stdout, "lab/tone")
+    assert program.stdout is not None
+    program.stdout.close()
+    assert program.wait(LIMIT) == 0
+    assert program.stderr is not None
+    assert program.stderr.read() == b""

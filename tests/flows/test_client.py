@@ -44,6 +44,7 @@ from eventgraph.pipes.background import open_background
 from tests.flows.client_process import rings
 from tests.flows.command_line import open_flow_command_line
 from tests.flows.processes import open_realm, until
+from tests.pipes.command_line import wait_for_line
 
 CHALLENGE = Challenge(VERSION, "machine", "trust", bytes(32))
 
@@ -248,8 +249,7 @@ async def test_registry_is_compared_with_that_of_the_server_if_one_was_given(
 
 def test_registry_that_a_command_is_given_in_vain_is_one_line_on_standard_error() -> None:
     with open_flow_command_line() as shell:
-        shell.start("provide", "a/b", "--tone", "440")
-        shell.wait_for_flow("a/b")
+        wait_for_line(shell.start("serve").stdout, "serving tests of me")
         done = shell.run("ls", "--registry", "etcd://me:secret@host:2379")
         (line,) = done.stderr.decode().splitlines()
         there = shell.environment["EVENTGRAPH_REGISTRY"]

@@ -55,7 +55,11 @@ def test_what_is_not_named_stays_as_it_is(source: FlowFormat, wanted: str, targe
     ("source", "wanted", "reason"),
     [
         ("AUDIO,rate=48000,channels=2", "AUDIO,rate=8000", "is provided lacks sample"),
-        (str(STEREO), "AUDIO,rate=7999", "rate must be a whole number from 8000 to 384000, not 7999"),
+        (
+            str(STEREO),
+            "AUDIO,rate=7999",
+            "rate must be .* from 8000 to 384000, not 7999",
+        ),
         (str(STEREO), "AUDIO,rate=16000.5", "rate must be a whole number .*not 16000.5"),
         (str(STEREO), "AUDIO,channels=9", "channels must be .* from 1 to 8, not 9"),
         (str(STEREO), "AUDIO,sample=u8", "sample must be one of .*s16, s32, not u8"),

@@ -184,6 +184,16 @@ def test_mixer_that_is_killed_is_started_again_and_sound_is_back(directory: Path
 
 
 @pytest.mark.interop("ffmpeg")
+def test_mix_that_another_takes_over_for_a_while_is_back(directory: Path) -> None:
+    with conference(directory) as call:
+        call.wait_until_both_hear()
+        before = call.pid("room")
+        with call.flows.provide("bert/mix", "AUDIO,channels=1,rate=48000,sample=s16"):
+            until(lambda: call.pid("room") != before)
+        call.wait_until_both_hear(time.monotonic())
+
+
+@pytest.mark.interop("ffmpeg")
 def test_recorder_that_is_killed_does_not_disturb_the_call(directory: Path) -> None:
     with conference(directory) as call:
         call.wait_until_both_hear()

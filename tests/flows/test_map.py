@@ -11,8 +11,10 @@ from eventgraph.flows import (
     FlowFormat,
     FlowKey,
     FlowListing,
+    FlowPattern,
     Listing,
     MachineListing,
+    WaitingListing,
 )
 from eventgraph.flows.map import draw
 from eventgraph.flows.map_views import to_mermaid, to_text
@@ -101,6 +103,20 @@ def test_machine_that_tells_nothing_is_there_still() -> None:
         machine("right", "mic", flow("lab/x", "mic", other))
     )
     assert "\nleft\n  does not answer\n" in to_text(listing(silent, right))
+
+
+def test_machine_whose_clients_are_drawn_elsewhere_says_where() -> None:
+    left = machine("left", "ear", flow("lab/voice", "right", taken_by("ear"), origin="right"))
+    right = machine("right", "mic", flow("lab/voice", "mic"))
+    text = to_text(listing(left, right))
+    assert "\nleft\n  see right\n\nright\n  mic  pid 7\n" in text
+    assert "─ ear at left" in text
+
+
+def test_client_that_waits_says_for_what() -> None:
+    waiting = WaitingListing("id-ear", "ear", FlowPattern("*", "voise"), RAW)
+    one = MachineListing("left", clients=(client("ear"),), waiting=(waiting,))
+    assert "  ear  pid 7, waits for */voise as RAW\n" in to_text(listing(one))
 
 
 def test_converter_stands_between_two_formats_of_one_flow() -> None:

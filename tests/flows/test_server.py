@@ -174,7 +174,7 @@ async def test_server_that_cannot_start_says_why_in_one_line(tmp_path: Path) -> 
     assert re.fullmatch(
         f"the server failed; it wrote:\n{tmp_path}/x+ has [0-9]+ bytes; .*", str(caught.value)
     )
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []
 
 
 async def test_directory_in_which_nothing_can_be_made_is_named() -> None:
@@ -182,3 +182,17 @@ async def test_directory_in_which_nothing_can_be_made_is_named() -> None:
     with pytest.raises(FlowDirectoryError, match="/proc takes no directories, or somebody"):
         async with open_flows(options):
             pytest.fail("it is open")
+
+
+@pytest.mark.parametrize(
+    ("registry", "shown"),
+    [
+        ("etcds://me:p%40ss@one:2379,two:2379", "etcds://one:2379,two:2379"),
+        ("etcd://me:p@ss@one:2379", "etcd://one:2379"),
+        ("etcd://one:2379", "etcd://one:2379"),
+        ("embedded:/a@b/registry.sock", "embedded:/a@b/registry.sock"),
+        ("", ""),
+    ],
+)
+def test_registry_is_shown_without_the_password(registry: str, shown: str) -> None:
+    assert ServerOptions("tests", registry=registry).shown_registry == shown

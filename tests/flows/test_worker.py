@@ -172,7 +172,6 @@ async def test_worker_of_which_one_flow_is_taken_over_is_started_again_and_has_i
             assert "pair/one tester" in await providers()
         with trio.fail_after(TIMEOUT):
             await working.wait_started()
-            await working.wait_started()
             assert set(whole) < set(await providers())
 
 

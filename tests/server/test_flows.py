@@ -15,8 +15,9 @@ import pytest
 import trio
 
 from eventgraph import Graph
+from eventgraph.pipes import Binding
 from rtp.server import flows
-from rtp.server.config import FlowsConfig, HttpConfig, Token
+from rtp.server.config import FlowsConfig, Host, HttpConfig, Token
 from rtp.server.errors import StartError
 from rtp.server.flows import open_flow_view
 from rtp.server.http import serve_http
@@ -227,6 +228,8 @@ async def test_without_flows_the_media_server_goes_on_and_says_why(
         (FlowsConfig(application="a b"), "the application 'a b' must be"),
         (FlowsConfig(application="a", secret_file="/no/secret"), "/no/secret"),
         (FlowsConfig(application="a", ca="x"), "go together: set all three"),
+        (FlowsConfig(application="a", ports="x"), "--ports x: expected a port"),
+        (FlowsConfig(application="a", ports="9-5"), "ports 9-5 are no range"),
         (
             FlowsConfig(application="a", secret_file="s", ca="x", certificate="y", key="z"),
             "choose one",
@@ -237,6 +240,14 @@ def test_settings_that_cannot_be_used_are_named_at_the_start(config: FlowsConfig
     with pytest.raises(StartError, match=why) as caught:
         open_flow_view(config)
     assert "\n" not in str(caught.value)
+
+
+def test_server_of_flows_listens_where_the_settings_say() -> None:
+    config = FlowsConfig(application="a", host=Host("10.0.0.1"), ports="5000", advertise="east")
+    view = open_flow_view(config)
+    assert view is not None
+    binding = Binding(host="10.0.0.1", ports=(5000, 5000), advertise="east")
+    assert view.options.binding == binding
 
 
 async def test_without_settings_there_is_no_page_and_no_way_to_it() -> None:

@@ -78,8 +78,9 @@ async def worker(
             ...
 
     The function is called there; it adds nodes and returns. The process runs as long as there
-    are any, and until the block is left or this process is gone. When it crashes, or when no
-    node is left after a crash, the server starts it again.
+    are any, and until the block is left or this process is gone. When it crashes, when no node
+    is left after a crash, or when a node of a flow has crashed, it ends, and the server starts it
+    again; but not if all that it provides was taken over.
 
     Args:
         client: whose server starts it.
