@@ -26,13 +26,9 @@ from eventgraph.flows.errors import (
 from eventgraph.flows.format import FlowFormat
 from eventgraph.flows.key import FlowKey
 from eventgraph.flows.listing import (
-    OTHER_MACHINES,
     ClientListing,
-    ConsumerListing,
-    FlowListing,
     Listing,
     MachineListing,
-    WaitingListing,
     encode_listing,
 )
 from eventgraph.flows.protocol import (
@@ -65,6 +61,7 @@ from eventgraph.flows.protocol import (
 )
 from eventgraph.flows.ring import check_ring
 from eventgraph.flows.server.broker import Actions, Broker, Flow, Subscription
+from eventgraph.flows.server.census import Census
 from eventgraph.flows.server.options import ServerOptions
 from eventgraph.flows.server.others import Others
 from eventgraph.flows.server.session import MAX_WORK, Session
@@ -115,6 +112,12 @@ class FlowServer(Actions):
         self._lost: set[tuple[str, str]] = set()  # subscriptions and flows
         self._returning: set[FlowKey] = set()
         self._nursery: trio.Nursery
+        self._census = Census(
+            self.broker,
+            self.sessions,
+            size_of=lambda flow: self._rings[flow][1],
+            origin_of=lambda flow: self.others.origin_of(flow) if self.others else "",
+        )
 
     # Its clients
 
@@ -437,52 +440,10 @@ class FlowServer(Actions):
                 if not session.own
             )
             + self.list_launched(),
-            flows=tuple(
-                self._flow_listing(flow)
-                for _, stream in sorted(self.broker.streams.items())
-                for flow in stream.flows.values()
-            ),
+            flows=tuple(self._census.flows()),
             problem=self.problem,
-            waiting=tuple(
-                self._waiting_listing(subscription)
-                for subscription in self.broker.subscriptions.values()
-                if not (subscription.own or subscription.attached)
-            ),
+            waiting=tuple(self._census.waiting()),
         )
-
-    def _flow_listing(self, flow: Flow) -> FlowListing:
-        running, stopped_by, _ = flow.told or (True, frozenset(), frozenset())
-        provider = self.sessions[flow.client].client
-        return FlowListing(
-            flow.key,
-            flow.id,
-            flow.format,
-            "" if flow.remote else provider.id,
-            provider.name,
-            flow.variant,
-            self.others.origin_of(flow.id) if flow.remote and self.others is not None else "",
-            self._rings[flow.id][1],
-            running,
-            tuple(self._name_of(client) for client in sorted(stopped_by)),
-            flow.obsolete,
-            tuple(
-                self._consumer_listing(subscription)
-                for subscription in self.broker.subscriptions.values()
-                if subscription.attached.get(flow.key) == flow.id
-            ),
-        )
-
-    def _consumer_listing(self, subscription: Subscription) -> ConsumerListing:
-        session = self.sessions[subscription.client]
-        client = session.client
-        signal = {None: "", True: "started", False: "stopped"}[subscription.signal]
-        if session.own:
-            return ConsumerListing("", OTHER_MACHINES, signal)
-        return ConsumerListing(client.id, client.name, signal)
-
-    def _waiting_listing(self, subscription: Subscription) -> WaitingListing:
-        name = self._name_of(subscription.client)
-        return WaitingListing(subscription.client, name, subscription.pattern, subscription.wanted)
 
     def _provider_of(self, flow_id: str) -> str:
         """Who provides that, for people."""
@@ -491,10 +452,6 @@ class FlowServer(Actions):
             return f"client {self.sessions[flow.client].client.name}"
         machine = self.others.origin_of(flow_id) if self.others is not None else ""
         return f"a client on {machine or 'another machine'}"
-
-    def _name_of(self, client: str) -> str:
-        session = self.sessions.get(client)
-        return session.client.name if session is not None else client
 
 
 def _plain_client(client: ClientInfo) -> ClientListing:
