@@ -314,7 +314,7 @@ def memory_of(pid: int) -> int:
     ids=lambda message: type(message).__name__,
 )
 async def test_flood_of_requests_is_bounded(tmp_path: Path, message: Message) -> None:
-    async with open_realm(tmp_path) as realm:
+    async with open_realm(tmp_path, keepalive=5.0) as realm:
         server = await behaving(realm)
         before = memory_of(server)
         with stranger(realm) as sock:
@@ -326,7 +326,7 @@ async def test_flood_of_requests_is_bounded(tmp_path: Path, message: Message) ->
 
 
 async def test_connections_that_never_greet_keep_nobody_out(tmp_path: Path) -> None:
-    async with open_realm(tmp_path) as realm:
+    async with open_realm(tmp_path, keepalive=5.0) as realm:
         server = await behaving(realm)
         silent: list[socket.socket] = []
         try:
