@@ -79,10 +79,6 @@ class FlowCommandLine:
         found = [flow for _, flow in self.listing().flows() if str(flow.key) == key]
         return found[0] if found else None
 
-    def wait_for_server(self) -> None:
-        """Until some client has started one."""
-        wait_until(lambda: self.run("ls", "--json").returncode == 0)
-
     def wait_for_flow(self, key: str, consumers: int = 0) -> None:
         """Until it is provided, and so many consume it."""
         wait_until(
