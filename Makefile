@@ -38,5 +38,5 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --quiet --editable '.[rtp,pipes,flows,zmq,test,check]'
+	$(BIN)/python -m pip install --quiet --quiet --editable '.[rtp,pipes,flows,zmq,bench,test,check]'
 	@touch $@

@@ -1,107 +1,93 @@
-"""``python -m benchmarks``: the latency benchmark, each figure beside its baseline.
+"""The latency benchmarks, each figure beside its baseline.
 
-Exit status: 0; 1 if a goal was missed; 2 if a result was wrong.
+Exit status: 0; 1 if a goal was missed, or with --compare if something became slower; 2 if a
+result was wrong, or an argument.
 """
 
-import argparse
-import platform
 import sys
-from collections.abc import Iterator
-from functools import partial
-from typing import Literal
+from pathlib import Path
+from typing import Annotated
 
-from rich.box import SIMPLE
+import cyclopts
+import msgspec
+from cyclopts.validators import Path as PathThat
 from rich.console import Console
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import chain, growth
-from benchmarks.measure import Comparison, VerificationError, compare
+NARROWEST = 130  # columns; a pipe has no width, and the tables need this much
 
-IDLE_NODE_GOAL = 3000  # bytes
-
-
-def comparisons(quick: bool) -> Iterator[Comparison]:
-    """Measure one after the other."""
-    rounds = 3 if quick else 9
-    events = 20_000 if quick else 200_000
-    large = 1_000 if quick else 10_000
-
-    for hops, name, goal in ((1, "one hop", 0.35), (10, "chain of 10, a hop", 0.30)):
-        count = events // (1 if hops == 1 else 4)
-        subject = partial(chain.graph_chain, hops, count)
-        queue = partial(chain.queue_chain, hops, count)
-        channel = partial(chain.memory_channel_chain, hops, count // 4)
-        yield compare(name, subject, "asyncio.Queue", queue, rounds=rounds, goal=goal)
-        yield compare(name, subject, "memory channel", channel, rounds=max(3, rounds // 3))
-    yield compare(
-        f"delivery, + {large:,} nodes",
-        partial(growth.delivery, large, events),
-        "no others",
-        partial(growth.delivery, 0, events),
-        rounds=rounds,
-        goal=1.3,
-    )
-    yield compare(
-        f"relinking, + {large:,} nodes",
-        partial(growth.relinking, large, events // 10),
-        "no others",
-        partial(growth.relinking, 0, events // 10),
-        rounds=rounds,
-        goal=1.3,
-    )
+app = cyclopts.App(name="eventgraph bench", help=__doc__)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run everything and print the table."""
-    parser = argparse.ArgumentParser(prog="eventgraph bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small loads: checks, not figures")
-    options = parser.parse_args(arguments)
-    console = Console()
-    console.width = max(console.width, 100)  # a pipe has no width; the table needs this much
-    table = Table(
-        box=SIMPLE,
-        title=f"eventgraph on CPython {platform.python_version()}; medians of pairs run in turns",
-        title_justify="left",
-    )
-    for heading in ("what", "ns", "baseline", "ns", "ratio", "spread", "goal"):
-        justify: Literal["left", "right"] = "left" if heading in {"what", "baseline"} else "right"
-        table.add_column(heading, justify=justify, no_wrap=True)
-    missed = False
+@app.default
+def main(
+    *,
+    quick: bool = False,
+    only: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
+    json: Path | None = None,
+    compare: Annotated[
+        Path | None, cyclopts.Parameter(validator=PathThat(exists=True, dir_okay=False))
+    ] = None,
+) -> int:
+    """Measure, and print tables.
+
+    Parameters
+    ----------
+    quick
+        Small loads: checks every result, gives no figure to quote, and misses no goal.
+    only
+        Names of the files to run, such as one_hop fan_out; all that there are unless given.
+    json
+        Write everything there.
+    compare
+        What --json wrote some other time: tell what became slower since.
+    """
     try:
-        with console.status("measuring") as status:
-            for line in comparisons(options.quick):
-                status.update(f"measured {line.name} beside {line.baseline_name}")
-                missed |= line.met is False
-                table.add_row(
-                    line.name,
-                    f"{line.subject:,.0f}",
-                    line.baseline_name,
-                    f"{line.baseline:,.0f}",
-                    f"{line.ratio:.2f}",
-                    f"{line.low:.2f}-{line.high:.2f}",
-                    _goal(line),
-                )
-            size = growth.memory_of_an_idle_node()
+        from benchmarks import regression, suite, table
+    except ModuleNotFoundError as error:
+        return _refuse(f"{error.name} is not installed; try: pip install -e '.[bench]'")
+    from benchmarks.measure import VerificationError
+    from benchmarks.result import load, save
+
+    names = only or list(suite.NAMES)
+    if unknown := set(names) - set(suite.NAMES):
+        return _refuse(
+            f"no benchmark is called {', '.join(sorted(unknown))}; there are "
+            + ", ".join(suite.NAMES)
+        )
+    try:
+        old = load(compare) if compare else None
+    except (OSError, msgspec.DecodeError) as error:
+        return _refuse(f"{compare} is no report that --json wrote: {error}")
+    console = Console()
+    console.width = max(console.width, NARROWEST)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    # Drawn between measurements only: a thread that draws would take time from them.
+    bar = Progress(*columns, TimeElapsedColumn(), transient=True, auto_refresh=False)
+    task = bar.add_task("measuring", total=None)
+
+    def progress(what: str, done: int, steps: int) -> None:
+        bar.update(task, description=what, completed=done, total=steps, refresh=True)
+
+    try:
+        with bar:
+            report = suite.run(names, quick, progress)
     except VerificationError as error:
-        print(f"wrong result: {error}", file=sys.stderr)
-        return 2
-    console.print(table)
-    fits = size <= IDLE_NODE_GOAL
-    console.print(
-        f"an idle node takes {size:,.0f} bytes (goal: at most {IDLE_NODE_GOAL:,}: "
-        f"{'met' if fits else 'MISSED'})"
-    )
-    if options.quick:
-        console.print("quick: every result was verified; the figures are too short to quote")
-        return 0
-    return int(missed or not fits)
+        return _refuse(f"wrong result: {error}")
+    table.show(report, console)
+    if json:
+        save(report, json)
+    if old:
+        found = regression.changes(old, report)
+        table.show_changes(found, console)
+        return int(any(change.slower for change in found))
+    return int(report.missed and not quick)
 
 
-def _goal(line: Comparison) -> str:
-    if line.goal is None:
-        return ""
-    return f"[green]<= {line.goal} met" if line.met else f"[red]<= {line.goal} MISSED"
+def _refuse(why: str) -> int:
+    print(why, file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(app())

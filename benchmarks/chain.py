@@ -5,21 +5,43 @@
 The driver keeps the first channel full. Every node but the last hands each event on. The
 counters of the links must say in the end that every event was handled by every node.
 
-Baselines: the same chain of asyncio.Queue or trio memory channels, a task for each node.
+Baselines: the same chain of asyncio.Queue (on asyncio's loop and on uvloop) or of trio memory
+channels, a task for each node; and of bare deques, where one function moves all that waits
+from each to the next, with no fairness, no limit and nobody told.
 """
 
 import asyncio
+from collections import deque
+from functools import partial
 from itertools import pairwise
 from time import perf_counter_ns
 
 import trio
 import trio.testing
 
-from benchmarks.measure import verify
+from benchmarks.loops import both_loops
+from benchmarks.measure import Case, Measure, verify
 from eventgraph import Event, Graph, Node, NodeDelegate
 
 CHANNEL_SIZE = 1024  # events; the same for all candidates
 EVENT = Event(1)
+HOPS = 10
+
+
+def cases(events: int) -> list[Case]:
+    """What one event costs for each hop of ten."""
+    goals = {"asyncio.Queue": 0.25}
+    return [Case(f"chain of {HOPS}, a hop", *candidates(HOPS, events // 4), goals)]
+
+
+def candidates(hops: int, events: int) -> tuple[Measure, dict[str, Measure]]:
+    """The graph's chain, and its baselines."""
+    baselines: dict[str, Measure] = {
+        **both_loops(queue_chain, hops, events),
+        "memory channel": partial(memory_channel_chain, hops, events // 4),
+        "bare deque": partial(deque_chain, hops, events),
+    }
+    return partial(graph_chain, hops, events), baselines
 
 
 class Relay(Node):
@@ -78,12 +100,8 @@ async def _graph_chain(hops: int, events: int) -> float:
     return spent / events / hops
 
 
-def queue_chain(hops: int, events: int) -> float:
+async def queue_chain(hops: int, events: int) -> float:
     """Nanoseconds an event and hop, through asyncio.Queue and tasks."""
-    return asyncio.run(_queue_chain(hops, events))
-
-
-async def _queue_chain(hops: int, events: int) -> float:
     queues: list[asyncio.Queue[Event]] = [asyncio.Queue(CHANNEL_SIZE) for _ in range(hops)]
     handled = 0
 
@@ -141,6 +159,27 @@ async def _memory_channel_chain(hops: int, events: int) -> float:
         async with channels[0][0] as first:
             for _ in range(events):
                 await first.send(EVENT)
+    spent = perf_counter_ns() - start
+    verify("handled by the last", handled, events)
+    return spent / events / hops
+
+
+def deque_chain(hops: int, events: int) -> float:
+    """Nanoseconds an event and hop, through deques that one function empties."""
+    waiting: list[deque[Event]] = [deque() for _ in range(hops)]
+    first, last = waiting[0], waiting[-1]
+    handled = sent = 0
+    start = perf_counter_ns()
+    while sent < events:
+        for _ in range(min(CHANNEL_SIZE, events - sent)):
+            first.append(EVENT)
+            sent += 1
+        for inlet, outlet in pairwise(waiting):
+            while inlet:
+                outlet.append(inlet.popleft())
+        while last:
+            last.popleft()
+            handled += 1
     spent = perf_counter_ns() - start
     verify("handled by the last", handled, events)
     return spent / events / hops

@@ -6,22 +6,49 @@
 A delivery in the ring must cost the same whatever stands beside it; so must a link-up and
 link-down. The baseline is the same ring in a graph of its own.
 
-Also here: what an idle node takes of memory.
+Also here: what an idle node takes of memory, beside a task that waits at an asyncio.Queue.
 """
 
+import asyncio
 import gc
 import tracemalloc
+from functools import partial
 from time import perf_counter_ns
 
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from benchmarks.measure import verify
+from benchmarks.measure import Case, verify
+from benchmarks.result import Size
 from eventgraph import Event, Graph, Node, NodeDelegate
 
 RING = 10
 LINKS_EACH = 3
 BALLS = 100  # events that run round the ring, so that every turn has some work
+LARGE = 20  # events for each idle node beside them
+IDLE_NODE_GOAL = 3000  # bytes
+
+
+def cases(events: int) -> list[Case]:
+    """What a delivery and a link cost with many nodes beside them."""
+    large = events // LARGE
+    found = []
+    for what, measure, count in (("delivery", delivery, events), ("relinking", relinking, large)):
+        others, nobody = partial(measure, large, count), partial(measure, 0, count)
+        name = f"{what}, + {large:,} nodes"
+        found.append(Case(name, others, {"no others": nobody}, {"no others": 1.3}))
+    return found
+
+
+def idle_node(count: int) -> Size:
+    """What one node takes that has nothing to do."""
+    return Size(
+        name="an idle node",
+        bytes=memory_of_an_idle_node(count),
+        baseline_name="task and asyncio.Queue",
+        baseline=asyncio.run(memory_of_an_idle_task(count)),
+        goal=IDLE_NODE_GOAL,
+    )
 
 
 class Player(Node):
@@ -102,7 +129,7 @@ async def _relinking(idle_nodes: int, times: int) -> float:
     return spent / times
 
 
-def memory_of_an_idle_node(count: int = 2000) -> float:
+def memory_of_an_idle_node(count: int) -> float:
     """Bytes that a node takes when it has entered and has nothing to do."""
     return trio.run(_memory_of_an_idle_node, count)
 
@@ -120,4 +147,23 @@ async def _memory_of_an_idle_node(count: int) -> float:
         finally:
             tracemalloc.stop()
         verify("nodes", len(graph.snapshot().nodes), count)
+    return used / count
+
+
+async def memory_of_an_idle_task(count: int) -> float:
+    """Bytes that a task takes which waits at a queue of its own."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        queues: list[asyncio.Queue[Event]] = [asyncio.Queue() for _ in range(count)]
+        tasks = [asyncio.create_task(queue.get()) for queue in queues]
+        await asyncio.sleep(0)
+        gc.collect()
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    verify("tasks that wait", sum(not task.done() for task in tasks), count)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     return used / count

@@ -1,68 +1,57 @@
-"""How things are measured: in turns with a baseline, so that a noisy machine hits both.
+"""How things are measured: in turns with baselines, so that a noisy machine hits all of them.
 
-A and B run A B A B; each pair gives a ratio, and what counts is the median of the ratios.
-Times of different runs must not be compared; ratios may.
+A subject A and its baselines B, C run A B C, C B A, A B C; each round gives a ratio to each
+baseline, and what counts is the median of the ratios. Times of different runs must not be
+compared; ratios may.
 """
 
 import gc
-from collections.abc import Callable
-from statistics import median
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-Measure = Callable[[], float]  # runs once, verifies, returns nanoseconds for one unit
+from benchmarks.result import Comparison
+
+Measure = Callable[[], float]  # runs once, verifies, returns the figure for one unit
 
 
 class VerificationError(Exception):
     """A benchmark did not do what it says it measures."""
 
 
-class Comparison(NamedTuple):
-    """One line of the report."""
+class Case(NamedTuple):
+    """A subject beside its baselines.
+
+    A goal is the largest ratio to that baseline that is good enough.
+    """
 
     name: str
-    subject: float  # ns, median
-    baseline_name: str
-    baseline: float  # ns, median
-    ratio: float  # median of the ratios of the pairs
-    low: float  # smallest ratio
-    high: float  # largest ratio
-    goal: float | None  # the ratio is to be at most this
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the goal is met; None if there is none."""
-        return None if self.goal is None else self.ratio <= self.goal
+    subject: Measure
+    baselines: Mapping[str, Measure]
+    goals: Mapping[str, float] = {}
+    unit: str = "ns"
 
 
-def compare(
-    name: str,
-    subject: Measure,
-    baseline_name: str,
-    baseline: Measure,
-    *,
-    rounds: int,
-    goal: float | None = None,
-) -> Comparison:
-    """Measure both in turns, after one round that does not count."""
-    subject()
-    baseline()
-    pairs = []
-    for _ in range(rounds):
-        gc.collect()
-        a = subject()
-        gc.collect()
-        pairs.append((a, baseline()))
-    ratios = [a / b for a, b in pairs]
-    return Comparison(
-        name,
-        median(a for a, _ in pairs),
-        baseline_name,
-        median(b for _, b in pairs),
-        median(ratios),
-        min(ratios),
-        max(ratios),
-        goal,
-    )
+def compare(case: Case, rounds: int) -> list[Comparison]:
+    """Measure all in turns, after one round that does not count; one line for each baseline."""
+    candidates = {"": case.subject, **case.baselines}
+    figures: dict[str, list[float]] = {name: [] for name in candidates}
+    for measure in candidates.values():
+        measure()
+    for number in range(rounds):
+        for name in candidates if number % 2 else reversed(candidates):
+            gc.collect()
+            figures[name].append(candidates[name]())
+    return [
+        Comparison(
+            name=case.name,
+            unit=case.unit,
+            subject=figures[""],
+            baseline_name=name,
+            baseline=figures[name],
+            goal=case.goals.get(name),
+        )
+        for name in case.baselines
+    ]
 
 
 def verify(what: str, got: object, wanted: object) -> None:
