@@ -25,6 +25,8 @@ def main(
     quick: bool = False,
     only: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
     json: Path | None = None,
+    html: Path | None = None,
+    pictures: Path | None = None,
     compare: Annotated[
         Path | None, cyclopts.Parameter(validator=PathThat(exists=True, dir_okay=False))
     ] = None,
@@ -39,6 +41,10 @@ def main(
         Names of the files to run, such as one_hop fan_out; all that there are unless given.
     json
         Write everything there.
+    html
+        Write a page there that needs nothing else: pictures and tables.
+    pictures
+        Write the pictures into that directory, each as SVG and PNG.
     compare
         What --json wrote some other time: tell what became slower since.
     """
@@ -77,6 +83,14 @@ def main(
     table.show(report, console)
     if json:
         save(report, json)
+    if html or pictures:
+        from benchmarks import page
+        from benchmarks import pictures as drawing
+
+        if html:
+            page.write(report, html)
+        if pictures:
+            drawing.write(report, pictures)
     if old:
         found = regression.changes(old, report)
         table.show_changes(found, console)
