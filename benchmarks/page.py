@@ -49,6 +49,8 @@ def page(report: Report) -> str:
     ]
     if report.quick:
         parts.append('<p class="quick">A quick run: verified, but too short to quote.</p>')
+    elif machine.busy:
+        parts.append('<p class="quick">Others ran on this machine too: look at the spread.</p>')
     parts.append(
         "<p>Subject and baselines ran in turns, and every run verified its result. Compare ratios, "
         "which are medians of those within a round; times differ from machine to machine.</p>"

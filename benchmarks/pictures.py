@@ -58,6 +58,8 @@ def pictures(report: Report) -> Iterator[Picture]:
             slug = size.replace(" ", "-")
             title = f"Cost of {name} against {size}"
             yield f"cost-{slug}", title, _growth(title, curves, "ns", lambda ns: ns)
+            if len(curves) == 1:  # nobody beside it: throughput would say the same once more
+                continue
             title = f"Throughput against {size}"
             million = "million a second"
             yield f"throughput-{slug}", title, _growth(title, curves, million, lambda ns: 1e3 / ns)
@@ -170,7 +172,7 @@ def _growth(title: str, curves: list[Curve], unit: str, scale: Callable[[float],
 def _plain(axes: Axes, which: Literal["x", "y"]) -> None:
     """Numbers as people write them, rather than powers of ten."""
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}"))
     axis.set_minor_formatter(NullFormatter())
 
 

@@ -7,6 +7,8 @@ from statistics import median
 
 import msgspec
 
+BUSY = 0.5  # tasks a core
+
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """A subject beside one baseline: the figures of each round, in the order of the rounds."""
@@ -91,7 +93,7 @@ class Point(msgspec.Struct, frozen=True):
     """One size of a curve."""
 
     x: float
-    y: float  # ns, median
+    y: float  # ns, the least of the rounds
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +113,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     processor: str
     cores: int  # that this process might use
     load: float  # tasks that wanted to run, over the minute before
+
+    @property
+    def busy(self) -> bool:
+        """Whether others ran there too, so that the figures are not to be quoted."""
+        return self.load > BUSY * self.cores
 
     @classmethod
     def this(cls) -> "Machine":

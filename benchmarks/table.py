@@ -15,6 +15,8 @@ def show(report: Report, console: Console) -> None:
     for table in _tables(report):
         if table.row_count:
             console.print(table)
+    if report.machine.busy and not report.quick:
+        console.print("others ran on this machine too: look at the spread, and measure again")
     if report.quick:
         console.print("quick: every result was verified; the figures are too short to quote")
 

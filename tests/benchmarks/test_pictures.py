@@ -1,6 +1,8 @@
 """The pictures and the page of a report."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -108,3 +110,20 @@ def test_a_report_with_nothing_in_it_is_a_page_with_no_pictures() -> None:
     text = page.page(Report(machine=Machine.this(), quick=False))
     assert "<svg" not in text
     assert "<table" not in text
+
+
+def test_what_a_run_measures_by_size_and_load_is_drawn(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "curves", "open_loop"]
+    where = ["--html", str(tmp_path / "page.html"), "--pictures", str(tmp_path / "pictures")]
+    done = subprocess.run(
+        [*command, *where], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "page.html").read_text().count("<svg") == 7
+    names = {path.stem for path in (tmp_path / "pictures").iterdir()}
+    assert names == {
+        *("latency-one-hop", "latency-chain-of-10"),
+        *("cost-nodes-in-a-row", "throughput-nodes-in-a-row"),
+        *("cost-receivers", "throughput-receivers"),
+        "cost-idle-nodes-beside-it",
+    }
