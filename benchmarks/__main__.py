@@ -65,6 +65,8 @@ def main(
         old = load(compare) if compare else None
     except (OSError, msgspec.DecodeError) as error:
         return _refuse(f"{compare} is no report that --json wrote: {error}")
+    if old and old.quick != quick:
+        return _refuse(f"one of this run and {compare} is quick, the other is not")
     console = Console()
     console.width = max(console.width, NARROWEST)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
