@@ -6,7 +6,7 @@ result was wrong, or an argument.
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import cyclopts
 import msgspec
@@ -50,23 +50,27 @@ def main(
     """
     try:
         from benchmarks import regression, suite, table
+
+        if html or pictures:
+            from benchmarks import page
+            from benchmarks import pictures as drawing
     except ModuleNotFoundError as error:
-        return _refuse(f"{error.name} is not installed; try: pip install -e '.[bench]'")
+        _refuse(f"{error.name} is not installed; try: pip install -e '.[bench]'")
     from benchmarks.measure import VerificationError
     from benchmarks.result import load, save
 
     names = only or list(suite.NAMES)
     if unknown := set(names) - set(suite.NAMES):
-        return _refuse(
+        _refuse(
             f"no benchmark is called {', '.join(sorted(unknown))}; there are "
             + ", ".join(suite.NAMES)
         )
     try:
         old = load(compare) if compare else None
     except (OSError, msgspec.DecodeError) as error:
-        return _refuse(f"{compare} is no report that --json wrote: {error}")
+        _refuse(f"{compare} is no report that --json wrote: {error}")
     if old and old.quick != quick:
-        return _refuse(f"one of this run and {compare} is quick, the other is not")
+        _refuse(f"one of this run and {compare} is quick, the other is not")
     console = Console()
     console.width = max(console.width, NARROWEST)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -81,18 +85,14 @@ def main(
         with bar:
             report = suite.run(names, quick, progress)
     except VerificationError as error:
-        return _refuse(f"wrong result: {error}")
+        _refuse(f"wrong result: {error}")
     table.show(report, console)
     if json:
         save(report, json)
-    if html or pictures:
-        from benchmarks import page
-        from benchmarks import pictures as drawing
-
-        if html:
-            page.write(report, html)
-        if pictures:
-            drawing.write(report, pictures)
+    if html:
+        page.write(report, html)
+    if pictures:
+        drawing.write(report, pictures)
     if old:
         found = regression.changes(old, report)
         table.show_changes(found, console)
@@ -100,9 +100,9 @@ def main(
     return int(report.missed and not quick)
 
 
-def _refuse(why: str) -> int:
+def _refuse(why: str) -> NoReturn:
     print(why, file=sys.stderr)
-    return 2
+    raise SystemExit(2)
 
 
 if __name__ == "__main__":
