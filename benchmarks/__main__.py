@@ -96,7 +96,9 @@ def main(
     if old:
         found = regression.changes(old, report)
         table.show_changes(found, console)
-        return int(any(change.slower for change in found))
+        slower = regression.slower_subjects(found)
+        console.print(f"slower against all baselines: {', '.join(slower) or 'nothing'}")
+        return int(bool(slower))
     return int(report.missed and not quick)
 
 

@@ -3,8 +3,9 @@
 Ratios to the same baseline are compared, never times: the two runs may have seen different
 machines. How sure that is comes from the bootstrap: the rounds of both runs are drawn again,
 with replacement, and the interval holds 99 % of the quotients of medians that come out. Not
-95 %: with thirty lines that would cry wolf in most runs. Slower means that the whole interval
-lies above 1 and the change is large enough to matter.
+95 %: with thirty lines that would cry wolf in most runs. A line is slower when the whole interval
+lies above 1 and the change is large enough to matter. A subject is slower when it is against all
+of its baselines; against only one of them, it is that one which changed.
 """
 
 import random
@@ -50,6 +51,12 @@ def changes(old: Report, new: Report) -> list[Change]:
     before = {(line.name, line.baseline_name): line for line in old.comparisons}
     pairs = ((before.get((line.name, line.baseline_name)), line) for line in new.comparisons)
     return [_change(then, now) for then, now in pairs if then is not None]
+
+
+def slower_subjects(found: list[Change]) -> list[str]:
+    """The names of those that became slower against each of their baselines."""
+    names = dict.fromkeys(change.name for change in found)
+    return [name for name in names if all(change.slower for change in found if change.name == name)]
 
 
 def _change(then: Comparison, now: Comparison) -> Change:

@@ -3,18 +3,24 @@
 import msgspec
 import pytest
 
-from benchmarks.regression import changes, interval
+from benchmarks.regression import changes, interval, slower_subjects
 from benchmarks.result import Comparison, Machine, Report
 
 
-def report(*ratios: float, name: str = "one hop") -> Report:
-    line = Comparison(
+def comparison(
+    *ratios: float, name: str = "one hop", baseline: str = "asyncio.Queue"
+) -> Comparison:
+    return Comparison(
         name=name,
         unit="ns",
         subject=[100 * ratio for ratio in ratios],
-        baseline_name="asyncio.Queue",
+        baseline_name=baseline,
         baseline=[100.0] * len(ratios),
     )
+
+
+def report(*ratios: float, name: str = "one hop") -> Report:
+    line = comparison(*ratios, name=name)
     return Report(machine=Machine.this(), quick=False, comparisons=[line])
 
 
@@ -41,6 +47,19 @@ def test_what_differs_within_the_noise_is_no_change() -> None:
     (change,) = changes(then, now)
     assert change.ratio > 1.3
     assert change.slower is None
+
+
+def test_slower_is_who_became_slower_against_all_baselines() -> None:
+    def both(queue: float, channel: float, name: str) -> list[Comparison]:
+        return [
+            comparison(*(ratio * queue for ratio in STEADY), name=name),
+            comparison(*(ratio * channel for ratio in STEADY), name=name, baseline="channel"),
+        ]
+
+    machine = Machine.this()
+    lines = [both(1, 1, "chain") + both(1, 1, "mesh"), both(2, 1, "chain") + both(2, 3, "mesh")]
+    then, now = (Report(machine=machine, quick=False, comparisons=found) for found in lines)
+    assert slower_subjects(changes(then, now)) == ["mesh"]
 
 
 def test_lines_of_only_one_report_are_not_compared() -> None:

@@ -68,7 +68,7 @@ def test_a_run_is_written_and_compared(tmp_path: Path) -> None:
     save(msgspec.structs.replace(report, comparisons=faster), first)
     done = bench("--quick", "--only", "one_hop", "--compare", first)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "SLOWER" in done.stdout
+    assert "slower against all baselines: one hop" in done.stdout
     done = bench("--only", "one_hop", "--compare", first)
     assert done.returncode == 2
     assert "is quick, the other is not" in done.stderr
