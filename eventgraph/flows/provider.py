@@ -208,6 +208,11 @@ class Provider:
         finally:
             self._slots.release(slot)
 
+    def skip(self, blocks: int) -> None:
+        """So many blocks were lost before they came here: consumers see them as missed."""
+        self._blocks += blocks
+        self._dropped["lost"] += blocks
+
     async def drain(self) -> None:
         """Wait until no block waits for a consumer; what is sent then survives `close`.
 
@@ -397,7 +402,7 @@ class Provider:
             self.key,
             self.format,
             self._running,
-            self._blocks,
+            self._blocks - self._dropped["lost"],
             self._bytes,
             self._slots.held,
             dict(self._dropped),

@@ -197,6 +197,26 @@ async def test_offer_never_waits_and_counts_what_nobody_was_given() -> None:
         consumer.close()
 
 
+async def test_blocks_that_were_lost_on_their_way_to_the_provider_are_missed_and_not_counted() -> (
+    None
+):
+    async with providing() as provider:
+        consumer = connect(provider)
+        for lost in (0, 3, 1):
+            if lost:
+                provider.skip(lost)
+            await provider.send(b"block")
+        sequences = []
+        for _ in range(3):
+            with await received(consumer) as block:
+                sequences.append(block.sequence)
+        assert sequences == [0, 4, 6]
+        assert consumer.statistics().missed == 4
+        assert provider.statistics().blocks == 3
+        assert provider.statistics().dropped == {"lost": 4}
+        consumer.close()
+
+
 async def test_send_waits_where_offer_drops() -> None:
     async with providing(LOSSLESS) as provider:
         consumer = connect(provider)

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -21,6 +22,8 @@ from eventgraph.flows.server.peer_protocol import Carried
 from eventgraph.flows.server.records import ClaimRecord
 from eventgraph.pipes.errors import PipeError
 from eventgraph.pipes.pipes import Pipes
+
+MAX_GAP: Final = 1 << 20  # blocks that may be lost at once; more, and the other side counts wrongly
 
 _logger = logging.getLogger(__name__)
 
@@ -73,11 +76,14 @@ class Import:
             ) as provider:
                 measured = offset()
                 shift = measured.nanoseconds if measured is not None else 0
-                last = -(2**63)
+                last, expected = -(2**63), -1
                 async for event in member:
                     try:
-                        _, timestamp, data = carriage.unpack(event.obj)
+                        sequence, timestamp, data = carriage.unpack(event.obj)
                         timestamp += shift
+                        if 0 <= expected < sequence <= expected + MAX_GAP:
+                            provider.skip(sequence - expected)
+                        expected = sequence + 1
                         if timestamp <= last:
                             self.dropped["repeated"] += 1
                         elif waits:
