@@ -18,7 +18,7 @@ run: $(STAMP)    ## start the demo server on 127.0.0.1
 
 test: $(STAMP)   ## run the whole test suite (REQUIRE_ALL=1: nothing may be skipped)
 	@# A worker that the time-out of a test ended is not replaced: the run ends, and says where.
-	$(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --dist loadgroup --max-worker-restart 0
+	$(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --dist loadscope --max-worker-restart 0
 	$(BIN)/python -m pytest -m alone
 
 check: $(STAMP)  ## lint, format and types
