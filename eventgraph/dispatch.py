@@ -47,21 +47,15 @@ def steps_of_a_slice(count: int) -> Iterator[None]:
 class Dispatcher:
     """The ready-queue and the task that drains it.
 
-    Whoever appends to ``ready`` calls ``unpark()`` if ``parked`` says so.
+    Whoever appends to ``ready`` unparks ``parking`` if a task is there.
     """
 
-    __slots__ = ("_parking", "_scope", "parked", "ready")
+    __slots__ = ("_scope", "parking", "ready")
 
     def __init__(self) -> None:
         self.ready: deque[Ready] = deque()
-        self.parked = False
-        self._parking = ParkedTask()
+        self.parking = ParkedTask()
         self._scope = trio.CancelScope(shield=True)
-
-    def unpark(self) -> None:
-        """The ready-queue is not empty any longer."""
-        self.parked = False
-        self._parking.unpark()
 
     def run_for(self, seconds: float) -> None:
         """Give turns until the queue is empty or the time is up: for plain nodes, the one
@@ -93,8 +87,7 @@ class Dispatcher:
                 if self.ready:
                     await trio.lowlevel.checkpoint()
                 else:
-                    self.parked = True
-                    await self._parking.park()
+                    await self.parking.park()
 
     def stop(self) -> None:
         """End ``run``."""

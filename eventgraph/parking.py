@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import trio
 
+_reschedule = trio.lowlevel.reschedule
+
 
 class ParkedTask:
     """Where one task may park; ``unpark`` when nobody is there does nothing."""
@@ -40,4 +42,4 @@ class ParkedTask:
         task = self.task
         if task is not None:
             self.task = None
-            trio.lowlevel.reschedule(task)
+            _reschedule(task)
