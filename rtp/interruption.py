@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from eventgraph.pipes.background import open_background
+from eventgraph.background import open_background
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from eventgraph.background import open_background
 from eventgraph.pipes import DestinationExistsError
 from eventgraph.pipes.alarm import Alarm
-from eventgraph.pipes.background import open_background
 from eventgraph.pipes.options import check_name
 from eventgraph.pipes.records import (
     MemberRecord,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import trio
 
+from eventgraph.background import open_background
 from eventgraph.pipes import Member, MemberState
-from eventgraph.pipes.background import open_background
 from rtp.interruption import Interruption
 from rtp.pipe_lines import LineFormat, line_writer
 from rtp.pipe_listing import shown

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import trio
 
+from eventgraph.background import open_background
 from eventgraph.event import Event
 from eventgraph.pipes import (
     Destination,
@@ -17,7 +18,6 @@ from eventgraph.pipes import (
     EventTooLargeError,
     PipeError,
 )
-from eventgraph.pipes.background import open_background
 from rtp.interruption import Interruption
 from rtp.pipe_lines import LineError, LineFormat, LineSplitter, line_reader
 from rtp.pipe_listing import shown

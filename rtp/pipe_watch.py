@@ -7,9 +7,9 @@ from typing import Literal
 
 import msgspec
 
+from eventgraph.background import open_background
 from eventgraph.pipes import DestinationEntry, Registry
 from eventgraph.pipes.alarm import Alarm
-from eventgraph.pipes.background import open_background
 from eventgraph.pipes.options import check_name
 from eventgraph.pipes.records import read_entries
 from rtp.interruption import Interruption

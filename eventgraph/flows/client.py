@@ -16,6 +16,7 @@ from functools import partial
 
 import trio
 
+from eventgraph.background import open_background
 from eventgraph.flows.authentication.interface import Authentication
 from eventgraph.flows.consumer import Consumer
 from eventgraph.flows.conversion.parameters import check_format
@@ -56,7 +57,6 @@ from eventgraph.flows.registration import Consumed, Provided
 from eventgraph.flows.ring import RingView
 from eventgraph.flows.served import Served, Way
 from eventgraph.flows.source import Source
-from eventgraph.pipes.background import open_background
 
 _logger = logging.getLogger(__name__)
 

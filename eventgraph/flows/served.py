@@ -12,6 +12,7 @@ from typing import Final, Protocol, TypeVar
 
 import trio
 
+from eventgraph.background import open_background
 from eventgraph.flows.authentication.handshake import ClientHandshake
 from eventgraph.flows.authentication.interface import Authentication
 from eventgraph.flows.channel import Channel, close_all
@@ -40,7 +41,6 @@ from eventgraph.flows.protocol import (
     decode_from_server,
 )
 from eventgraph.flows.registration import Registration
-from eventgraph.pipes.background import open_background
 
 HANDSHAKE_TIMEOUT: Final = 5.0  # seconds
 RETRY_MIN, RETRY_MAX = 0.02, 1.0  # seconds between two tries to have a server

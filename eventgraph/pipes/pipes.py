@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from eventgraph.pipes.background import open_background
+from eventgraph.background import open_background
 from eventgraph.pipes.destination import Destination
 from eventgraph.pipes.errors import PipeOptionError
 from eventgraph.pipes.member import Member

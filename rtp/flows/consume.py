@@ -10,9 +10,9 @@ from typing import Final, Literal
 import msgspec
 import trio
 
+from eventgraph.background import open_background
 from eventgraph.flows import Block, Consumer, FlowFormat
 from eventgraph.flows.key import FlowPattern
-from eventgraph.pipes.background import open_background
 from rtp.flows.errors import FlowCommandError
 from rtp.flows.options import RealmOptions
 from rtp.flows.running import counted, working

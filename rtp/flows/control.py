@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import trio
 
+from eventgraph.background import open_background
 from eventgraph.flows import Consumer, FlowClient, FlowRefusedError
 from eventgraph.flows.key import FlowPattern
-from eventgraph.pipes.background import open_background
 from rtp.flows.errors import FlowCommandError
 from rtp.flows.options import RealmOptions
 from rtp.flows.running import working

@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from eventgraph.background import open_background
 from eventgraph.flows import (
     BlockTooLargeError,
     FlowFormat,
@@ -19,7 +20,6 @@ from eventgraph.flows import (
     ProviderOptions,
 )
 from eventgraph.flows.key import FlowKey
-from eventgraph.pipes.background import open_background
 from rtp.flows.errors import FlowCommandError
 from rtp.flows.options import RealmOptions
 from rtp.flows.pace import Pace

@@ -81,8 +81,8 @@ def _cause(errors: list[BaseException]) -> BaseException:
 @asynccontextmanager
 async def working(client: "FlowClient", interruption: "Interruption") -> AsyncIterator[None]:
     """For a block that a signal ends, or somebody who wants this client to end."""
+    from eventgraph.background import open_background
     from eventgraph.flows import FlowClosedError
-    from eventgraph.pipes.background import open_background
     from rtp.standard_streams import note
 
     with interruption.work() as scope:

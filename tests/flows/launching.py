@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 import trio
 
+from eventgraph.background import open_background
 from eventgraph.flows import ClientListing, FlowClient, Launch, Listing, ServerOptions
 from eventgraph.flows.authentication.trust import TrustEverybody
 from eventgraph.flows.client import open_client
@@ -19,7 +20,6 @@ from eventgraph.flows.door import Door
 from eventgraph.flows.place.directory import RuntimeDirectory
 from eventgraph.flows.server.server import FlowServer
 from eventgraph.flows.server.supervisor import Supervisor
-from eventgraph.pipes.background import open_background
 from tests.flows.leftovers import ended, processes_about
 
 PROGRAM: Final = str(Path(__file__).with_name("launched_client.py"))

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import trio
 
+from eventgraph.background import open_background
 from eventgraph.flows import (
     FlowClient,
     FlowClosedError,
@@ -40,7 +41,6 @@ from eventgraph.flows.protocol import (
     decode_from_client,
     encode,
 )
-from eventgraph.pipes.background import open_background
 from tests.flows.client_process import rings
 from tests.flows.command_line import open_flow_command_line
 from tests.flows.processes import open_realm, until

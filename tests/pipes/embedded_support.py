@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from eventgraph.pipes.background import open_background
+from eventgraph.background import open_background
 from eventgraph.pipes.embedded.client import EmbeddedClient
 from eventgraph.pipes.embedded.protocol import (
     MAX_REPLY,

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 import trio
 
-from eventgraph.pipes.background import open_background
+from eventgraph.background import open_background
 from eventgraph.pipes.errors import LeaseLostError, RegistryError, RegistryUnavailableError
 from eventgraph.pipes.etcd.address import Address
 from eventgraph.pipes.etcd.gateway import Gateway

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
+from eventgraph.background import open_background
 from eventgraph.flows.authentication.interface import Authentication
 from eventgraph.flows.client import FlowClient
 from eventgraph.flows.errors import FlowError, FlowOptionError, FlowRefusedError, FlowServerError
@@ -31,7 +32,6 @@ from eventgraph.flows.server.peer_protocol import MAX_WANTS, VERSION, Carried, W
 from eventgraph.flows.server.records import ClaimRecord, ServerRecord, base_of
 from eventgraph.flows.server.server import FlowServer
 from eventgraph.pipes.alarm import Alarm
-from eventgraph.pipes.background import open_background
 from eventgraph.pipes.binding import advertised, listen
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.pipes import Pipes, open_pipes

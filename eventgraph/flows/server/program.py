@@ -7,6 +7,7 @@ from typing import Final
 
 import trio
 
+from eventgraph.background import open_background
 from eventgraph.flows.authentication.interface import Authentication
 from eventgraph.flows.authentication.opening import open_authentication
 from eventgraph.flows.balancing.opening import open_balancer
@@ -21,7 +22,6 @@ from eventgraph.flows.server.converters import Converters
 from eventgraph.flows.server.options import ServerOptions, decode_options
 from eventgraph.flows.server.server import FlowServer
 from eventgraph.flows.server.supervisor import Supervisor
-from eventgraph.pipes.background import open_background
 from eventgraph.pipes.errors import PipeError, RegistryError, TransportError
 
 GLANCE: Final = 1.0  # seconds between two looks whether the place is ours still

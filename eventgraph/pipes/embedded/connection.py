@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 import trio
 
-from eventgraph.pipes.background import open_background
+from eventgraph.background import open_background
 from eventgraph.pipes.embedded.protocol import (
     MAX_REPLY,
     VERSION,

@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from eventgraph.pipes.background import open_background
+from eventgraph.background import open_background
 from eventgraph.pipes.embedded.client import FIRST_PAUSE, KEEPALIVE, EmbeddedClient
 from eventgraph.pipes.embedded.server import SILENCE, EmbeddedServer
 from eventgraph.pipes.embedded.socket import Claim, dial

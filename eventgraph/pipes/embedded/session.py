@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from eventgraph.pipes.background import open_background
+from eventgraph.background import open_background
 from eventgraph.pipes.embedded.protocol import (
     MAX_REQUEST,
     VERSION,

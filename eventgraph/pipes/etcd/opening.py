@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
-from eventgraph.pipes.background import open_background
+from eventgraph.background import open_background
 from eventgraph.pipes.errors import PipeOptionError, RegistryUnavailableError
 from eventgraph.pipes.etcd.address import Address
 from eventgraph.pipes.etcd.gateway import Gateway

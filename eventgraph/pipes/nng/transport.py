@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from eventgraph.pipes.background import open_background
+from eventgraph.background import open_background
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.nng.pull import NngPull
 from eventgraph.pipes.nng.push import SpPush

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import trio
 import zmq
 
-from eventgraph.pipes.background import open_background
+from eventgraph.background import open_background
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.transport import Answerer, Asker, Pull, Push, SocketLimits, Tls, Transport
 from eventgraph.pipes.url import dial_url, listen_url
