@@ -3,13 +3,15 @@
 From the top down, each layer needing only those below it::
 
     graph                              owns nodes, links and tasks; entered and left
+    watchdog                           names who holds everything up
+    supervision  restart               nodes that run again after a crash
     statistics                         what can be seen of it
     runner                             calls the hooks of one node, one at a time
     node                               what people subclass
     delegate                           a node's only handle on the graph
     member                             how a node takes part, and how it leaves
     runtime  backlog  dispatch         what nodes share; who waits; whose turn it is
-    parking                            one task that sleeps until it is wanted
+    parking  background                one task that sleeps until it is wanted
     topology  departure  link  state   plain data and pure decisions
     observer  counts  event  errors
 
@@ -28,6 +30,8 @@ from eventgraph.errors import (
     FormatMismatchError,
     GraphClosedError,
     GraphError,
+    GraphFailedError,
+    HookOverdueError,
     LinkExistsError,
     LinkNotFoundError,
     LinkRefusedError,
@@ -41,6 +45,7 @@ from eventgraph.graph import Graph
 from eventgraph.link import DropReason, Link, LinkTable
 from eventgraph.node import Node
 from eventgraph.observer import Observer
+from eventgraph.restart import Level, Restart, RestartPolicy
 from eventgraph.runtime import Crash
 from eventgraph.state import NodeState
 from eventgraph.statistics import GraphSnapshot, LinkSnapshot, NodeSnapshot
@@ -55,7 +60,10 @@ __all__ = [
     "Graph",
     "GraphClosedError",
     "GraphError",
+    "GraphFailedError",
     "GraphSnapshot",
+    "HookOverdueError",
+    "Level",
     "Link",
     "LinkExistsError",
     "LinkNotFoundError",
@@ -72,4 +80,6 @@ __all__ = [
     "NodeState",
     "Observer",
     "RemoteLink",
+    "Restart",
+    "RestartPolicy",
 ]

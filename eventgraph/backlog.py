@@ -67,7 +67,8 @@ class Backlog:
         try:
             with trio.move_on_after(timeout) as scope:
                 await offer.parking.park(on_cancel=lambda: self._offers.pop(offer))
-            reason = DropReason.FULL if scope.cancelled_caught else DropReason.LINK_DOWN
+            late = scope.cancelled_caught
+            reason = link.receiver.why_full() if late else DropReason.LINK_DOWN
         finally:
             if not offer.taken:
                 link.refuse(reason)

@@ -7,9 +7,9 @@ import trio
 
 from eventgraph.errors import LinkNotFoundError
 from eventgraph.event import Address, Event
-from eventgraph.link import DropReason, Tally
+from eventgraph.link import DropReason, Notice, Tally
 from eventgraph.member import Member
-from eventgraph.state import NodeState
+from eventgraph.state import PUTS_LINKS_UP, NodeState
 
 
 class NodeDelegate:
@@ -66,7 +66,7 @@ class NodeDelegate:
             if not waiting and link.receiver.parked:  # who has events waiting is not parked
                 link.receiver.wake()
             return True
-        link.refuse(DropReason.FULL)
+        link.refuse(link.receiver.why_full())
         return False
 
     def broadcast(self, event: Event, refused: list[int] | None = None) -> int:
@@ -86,7 +86,7 @@ class NodeDelegate:
                     link.receiver.wake()
                 taken += 1
             else:
-                link.refuse(DropReason.FULL)
+                link.refuse(link.receiver.why_full())
                 if refused is not None:
                     refused.append(link.id)
         return taken
@@ -122,7 +122,8 @@ class NodeDelegate:
         """Put an event into the node's own channel; whether it was taken."""
         member = self._member
         if member.leaving:
-            member.to_self.refuse(DropReason.STALE)
+            suspended = member.state is NodeState.SUSPENDED
+            member.to_self.refuse(DropReason.SUSPENDED if suspended else DropReason.STALE)
             return False
         if len(member.entries) >= member.capacity:
             member.to_self.refuse(DropReason.FULL)
@@ -160,7 +161,7 @@ class NodeDelegate:
             if link_id in member.outputs.up:
                 reason = receiver.demand_backlog().put(tally, event, receiver.capacity)
             if reason is not None:
-                tally.refuse(reason)
+                tally.refuse(receiver.why_full() if reason is DropReason.FULL else reason)
                 return False
             tally.accepted += 1.0
         assert runtime.token is not None
@@ -173,6 +174,8 @@ class NodeDelegate:
     def request_link_up(self, scope: str, name: str) -> int:
         """Link this node to the one at (scope, name).
 
+        After a restart, asking for a link that stands from the life before returns its id.
+
         Returns:
             The id of the link, to deliver with.
         Raises:
@@ -183,7 +186,9 @@ class NodeDelegate:
             NodeExitedError: this node has left.
         """
         topology = self._member.runtime.topology
-        return topology.link_up(self._member, topology.find(Address(scope, name))).id
+        receiver = topology.find(Address(scope, name))
+        inherited = self._member.claim(receiver)
+        return (inherited or topology.link_up(self._member, receiver)).id
 
     def request_link_down(self, link_id: int) -> None:
         """Take an output link down; ``on_link_down`` follows, once.
@@ -205,6 +210,15 @@ class NodeDelegate:
     async def wait_entered(self) -> None:
         """Wait until ``on_enter`` has returned, or the node is gone; ``state`` tells which."""
         await self._member.wait_entered()
+
+    def report_failure(self, error: BaseException) -> None:
+        """Say that something which works for this node failed; ``on_failure`` follows.
+
+        For tasks beside the hooks: an error that they let out would end the graph's owner.
+        Does nothing if the node has left or crashed.
+        """
+        if self._member.state in PUTS_LINKS_UP:
+            self._member.tell(Notice("on_failure", (error,)))
 
     def request_exit(self) -> None:
         """Leave the graph: refuse new events, handle those accepted, then ``on_exit``."""

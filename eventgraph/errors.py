@@ -12,6 +12,14 @@ class GraphClosedError(GraphError):
     """The graph is not open: it has not been entered, or it is being left."""
 
 
+class GraphFailedError(GraphError):
+    """Supervised nodes crashed again and again, and all restarts that were allowed are spent."""
+
+
+class HookOverdueError(GraphError):
+    """A hook held up all other nodes for longer than it may."""
+
+
 class NodeExistsError(GraphError):
     """The address is in use by a node that has not left yet."""
 

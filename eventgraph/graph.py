@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -16,9 +16,11 @@ from eventgraph.event import Address
 from eventgraph.link import Vertex
 from eventgraph.node import Node
 from eventgraph.observer import Observer
-from eventgraph.runner import Runner, TaskRunner, logger, make_runner
+from eventgraph.restart import RestartPolicy
+from eventgraph.runner import Runner, logger, make_runner
 from eventgraph.runtime import Runtime
 from eventgraph.statistics import GraphSnapshot, take_snapshot
+from eventgraph.supervision import Keeper, Supervisor
 
 
 class Graph:
@@ -41,6 +43,7 @@ class Graph:
         self._runtime = Runtime(exit_timeout, self._departed)
         self._plan: DeparturePlan[Vertex] | None = None
         self._empty = trio.Event()
+        self._supervisor = Supervisor(self._runtime, self._add)
         self._nursery_manager = trio.open_nursery()
 
     async def __aenter__(self) -> Self:
@@ -59,6 +62,7 @@ class Graph:
         _traceback: TracebackType | None,
     ) -> None:
         self._runtime.open = False
+        self._supervisor.stop()
         raised: list[BaseException] = []
         try:
             if error is None:
@@ -83,17 +87,49 @@ class Graph:
             GraphError, TypeError, ValueError: the node was not initialised, or a limit of it
                 is not an int or out of range.
         """
-        if not self._runtime.open or self._runtime.nursery is None:
+        return self._add(node, None).delegate
+
+    def supervise(
+        self, factory: Callable[[], Node], policy: RestartPolicy | None = None
+    ) -> NodeDelegate:
+        """Take in a node that is restarted when it crashes.
+
+        While it restarts it is *suspended*: it keeps its address and its links with their ids,
+        and deliveries to it return False. Then the factory builds another node, whose first call
+        is ``on_enter`` with the same delegate; links that it does not ask for there are told by
+        ``on_link_up``. The limits stay those of the first.
+
+        Args:
+            factory: builds the node, each time with the same address.
+            policy: when it is restarted and when it is given up; by default after crashes, at
+                the most five times in ten seconds.
+        Raises:
+            as ``add_node``, and what the factory raises.
+        """
+        keeper = Keeper(self._supervisor, factory, policy or RestartPolicy())
+        return self._supervisor.add(keeper).delegate
+
+    def dismiss(self, address: Address) -> None:
+        """Let a supervised node leave for good, as by ``request_exit``.
+
+        Raises:
+            NodeNotFoundError: nobody is there.
+            GraphError: the node there is not supervised.
+        """
+        runner = _runner(self._runtime.topology.find(address))
+        self._supervisor.dismiss(address)
+        runner.begin_exit()
+
+    def _add(self, node: Node, keeper: Keeper | None) -> Runner:
+        if not self._runtime.open:
             raise GraphClosedError("the graph is not open: add nodes inside its async with block")
         runner = make_runner(node, self._runtime)
+        runner.keeper = keeper
         self._runtime.topology.add(runner)
         runner.watcher = node.take_part(runner)
         self._runtime.observers.on_node_added(runner.address)
-        if isinstance(runner, TaskRunner):
-            self._runtime.nursery.start_soon(runner.run, name=f"eventgraph node {runner.address}")
-        else:
-            runner.wake()
-        return runner.delegate
+        runner.start()
+        return runner
 
     def link_up(self, sender: Address, receiver: Address) -> int:
         """Link two nodes on the sender's behalf; it learns the id by ``on_link_up``.

@@ -36,6 +36,7 @@ class DropReason(enum.StrEnum):
     """Why an event that was offered was not, and will not be, handled."""
 
     FULL = "full"  # the receiver's channel had no room
+    SUSPENDED = "suspended"  # the receiver crashed and has yet to be restarted
     LINK_DOWN = "link_down"  # the link had gone down, its on_link_down had not run yet
     STALE = "stale"  # the link is gone, or the node has left
     CRASHED = "crashed"  # it was left in the channel of a node that crashed
@@ -188,6 +189,7 @@ class Vertex:
     __slots__ = (
         "address",
         "capacity",
+        "channel_size",
         "control",
         "entries",
         "inputs",
@@ -205,7 +207,8 @@ class Vertex:
         if channel_size < 1:
             raise ValueError(f"channel_size of {address} is {channel_size}; it must be at least 1")
         self.address = address
-        self.capacity = channel_size
+        self.channel_size = channel_size
+        self.capacity = channel_size  # what is taken now: nothing while it is suspended
         self.entries: deque[tuple[Tally, Event]] = deque()
         self.control: deque[Notice] = deque()
         self.inputs: dict[Vertex, Link] = {}
@@ -218,6 +221,17 @@ class Vertex:
         self.control.append(notice)
         if self.parked:
             self.wake()
+
+    def take_at_most(self, capacity: int) -> None:
+        """Set how many events the data channel takes, on all links to it."""
+        self.capacity = capacity
+        for link in self.inputs.values():
+            link.capacity = capacity
+
+    def why_full(self) -> DropReason:
+        """Why the data channel takes no more."""
+        suspended = self.state is NodeState.SUSPENDED
+        return DropReason.SUSPENDED if suspended else DropReason.FULL
 
     def wake(self) -> None:
         """Something came while ``parked``: see to it that it is looked at."""

@@ -1,9 +1,10 @@
 """Member: a vertex that takes part in a running graph, and how it leaves.
 
-There are three ways out, and each ends in ``on_exit`` and then ``_left``:
+There are four ways out, and each ends in ``on_exit`` and then ``_left``:
 
 * ``begin_exit``: refuse what is new, handle what was accepted;
 * ``fail``: a hook raised; throw away what waits, tell every sender;
+* ``suspend``: a hook raised, and a new life will follow: the links stay;
 * ``cut_off``: the graph is left without draining.
 """
 
@@ -17,7 +18,7 @@ import trio
 from eventgraph.backlog import Backlog
 from eventgraph.counts import RemoteLink
 from eventgraph.event import Address
-from eventgraph.link import DropReason, Link, Tally, Vertex
+from eventgraph.link import DropReason, Link, Notice, Tally, Vertex
 from eventgraph.runtime import Runtime
 from eventgraph.state import NodeState
 
@@ -32,6 +33,19 @@ class LinkWatcher(Protocol):
         """
 
 
+class Keeper(Protocol):
+    """Who restarts a node; see `supervision`."""
+
+    def takes_back(self) -> bool:
+        """It crashed: whether it is to be suspended and will be restarted."""
+
+    def suspended(self) -> None:
+        """Its old life is over: it may begin again."""
+
+    def left(self) -> None:
+        """It has left the graph."""
+
+
 class Member(Vertex):
     """A vertex with its tallies, its backlog and its departure."""
 
@@ -42,8 +56,11 @@ class Member(Vertex):
         "error",
         "from_threads",
         "gone",
+        "inherited",
+        "keeper",
         "leaving",
         "remote_links",
+        "restarts",
         "runtime",
         "to_self",
         "type_name",
@@ -63,9 +80,18 @@ class Member(Vertex):
         self.backlog: Backlog | None = None
         self.error: BaseException | None = None  # what it crashed of
         self.watcher: LinkWatcher | None = None
+        self.keeper: Keeper | None = None
+        self.restarts = 0
+        self.inherited: dict[Vertex, Link] = {}  # links of the life before, not yet claimed
         self.remote_links: Callable[[], Iterable[RemoteLink]] | None = None  # for the snapshot
         self._entry: trio.Event | None = None  # made when somebody waits for it
         self._departure: trio.Event | None = None
+
+    def tell(self, notice: Notice) -> None:
+        if self.state is not NodeState.SUSPENDED:
+            super().tell(notice)
+        elif notice.link is not None:  # nobody is there to be told
+            self.runtime.topology.told(notice.link)
 
     # What comes in beside the links
 
@@ -94,6 +120,8 @@ class Member(Vertex):
 
     def begin_exit(self) -> None:
         """Take no more events; leave when those accepted have been handled. Idempotent."""
+        if self.state is NodeState.SUSPENDED:
+            self.give_up()
         if self.leaving:
             return
         self.leaving = True
@@ -107,12 +135,48 @@ class Member(Vertex):
             self.wake()
 
     def fail(self) -> None:
-        """A hook raised: unlink, and throw away what waits."""
+        """A hook raised: throw away what waits, and unlink, unless it is to be restarted."""
+        if self.keeper is not None and self.keeper.takes_back():
+            self.suspend()
+        else:
+            self.state = NodeState.CRASHED
+            self._abandon(DropReason.CRASHED)
+
+    def suspend(self) -> None:
+        """End this life, and take nothing until the next; the links stay."""
+        self.leaving = True
+        self._throw_away(DropReason.CRASHED)
+        self.take_at_most(0)
+        self.runtime.topology.end_life(self)
+        self.state = NodeState.SUSPENDED
+        self.parked = False
+
+    def revive(self) -> None:
+        """Begin a new life at the same address, with the links that stand."""
+        self.state = NodeState.ENTERING
+        self.leaving = self.gone = False
+        self.restarts += 1
+        if self._entry is not None and self._entry.is_set():
+            self._entry = None  # of the life before
+        self.inherited = {link.receiver: link for link in self.outputs.up.values()}
+        self.take_at_most(self.channel_size)
+
+    def claim(self, receiver: Vertex) -> Link | None:
+        """The link to that receiver that stands from the life before; once."""
+        link = self.inherited.pop(receiver, None)
+        return link if link is not None and link.id in self.outputs.up else None
+
+    def give_up(self) -> None:
+        """It is suspended, and is not restarted any more: it leaves as one that crashed."""
         self.state = NodeState.CRASHED
         self._abandon(DropReason.CRASHED)
+        if self.gone:
+            self._left()
 
     def cut_off(self) -> None:
         """Leave without handling what waits."""
+        if self.state is NodeState.SUSPENDED:
+            self.give_up()
         if self.state is not NodeState.CRASHED:
             self.state = NodeState.EXITING
         self._abandon(DropReason.CANCELLED)
@@ -124,12 +188,16 @@ class Member(Vertex):
         with self.runtime.thread_lock:
             backlog = self.demand_backlog()
             backlog.closed = True
-            for waiting in (self.entries, backlog.inbox):
+        self._throw_away(reason)
+        backlog.turn_away()
+        self.runtime.topology.isolate(self)
+
+    def _throw_away(self, reason: DropReason) -> None:
+        with self.runtime.thread_lock:
+            for waiting in (self.entries, self.demand_backlog().inbox):
                 for tally, _event in waiting:
                     tally.discard(reason)
                 waiting.clear()
-        backlog.turn_away()
-        self.runtime.topology.isolate(self)
 
     def _entered(self) -> None:
         """on_enter has returned."""
@@ -139,8 +207,11 @@ class Member(Vertex):
             self._entry.set()
 
     def _left(self) -> None:
-        """on_exit is over: free the address and tell who waits."""
+        """on_exit is over: free the address and tell who waits, unless another life follows."""
         self.gone = True
+        if self.state is NodeState.SUSPENDED and self.keeper is not None:
+            self.keeper.suspended()
+            return
         if self.state is not NodeState.CRASHED:
             self.state = NodeState.EXITED
         runtime = self.runtime
@@ -155,6 +226,8 @@ class Member(Vertex):
             if waited_for is not None:
                 waited_for.set()
         runtime.departed(self)
+        if self.keeper is not None:
+            self.keeper.left()
 
     async def wait_entered(self) -> None:
         """Return when on_enter has returned, or the node is gone."""
@@ -165,7 +238,7 @@ class Member(Vertex):
 
     async def wait_left(self) -> None:
         """Return when on_exit is over and the address is free."""
-        if self.gone:
+        if self.gone and self.state is not NodeState.SUSPENDED:
             await trio.lowlevel.checkpoint()
             return
         if self._departure is None:

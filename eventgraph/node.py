@@ -6,7 +6,7 @@ from eventgraph.delegate import NodeDelegate
 from eventgraph.event import Event
 from eventgraph.member import LinkWatcher, Member
 
-HOOKS = ("on_enter", "on_event", "on_link_up", "on_link_down", "on_exit")
+HOOKS = ("on_enter", "on_event", "on_link_up", "on_link_down", "on_failure", "on_exit")
 
 
 class Node:
@@ -46,6 +46,13 @@ class Node:
 
     def on_link_down(self, link_id: int, scope: str, name: str) -> Awaitable[None] | None:
         """The output link to (scope, name) is gone, whoever took it down."""
+
+    def on_failure(self, error: BaseException) -> Awaitable[None] | None:
+        """Something that works for this node failed, such as a task of its own: it crashes.
+
+        Called for ``delegate.report_failure``. Override it to go on without.
+        """
+        raise error
 
     def on_exit(self) -> Awaitable[None] | None:
         """The last call. After an exit all accepted events were handled; after a crash not."""

@@ -11,6 +11,7 @@ import inspect
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
+from types import FrameType
 from typing import Any
 
 import trio
@@ -50,7 +51,7 @@ class Runner(Member):
             self.error = own
             self.runtime.report_crash(self.address, self.hook, own)
         if self.hook == "on_exit":
-            if own is not None:
+            if own is not None and self.state is not NodeState.SUSPENDED:
                 self.state = NodeState.CRASHED
             self._left()
         elif own is not None:
@@ -58,6 +59,35 @@ class Runner(Member):
             self._resume()
         if passing is not None:
             raise passing
+
+    def suspend_now(self) -> None:
+        """End this life though nothing raised: another node of its scope did."""
+        self.suspend()
+
+    def begin_again(self, node: Node) -> None:
+        """Put a new node in the place of the one that is suspended.
+
+        Raises:
+            GraphError: it does not fit there.
+        """
+        if Address(node.scope, node.name) != self.address or _has_task(node) != _has_task(
+            self.node
+        ):
+            raise GraphError(
+                f"{self.address} cannot be restarted with {node.name}@{node.scope}: the address "
+                "must be the same, and the hooks must stay async or stay plain"
+            )
+        self.node = node
+        self._on_event = node.on_event
+        self.hook = "on_event"
+        self.revive()
+        self.control.append(Notice("on_enter", (self.delegate,)))
+        self.watcher = node.take_part(self)
+        self.start()
+
+    @abstractmethod
+    def start(self) -> None:
+        """Have its hooks called from now on."""
 
     @abstractmethod
     def held_up_by(self) -> str | None:
@@ -77,6 +107,14 @@ class Runner(Member):
             self.runtime.topology.told(notice.link)
         elif notice.hook == "on_enter":
             self._entered()
+            self._announce_links()
+
+    def _announce_links(self) -> None:
+        """After a restart: tell of the links that on_enter did not ask for."""
+        for link in self.inherited.values():
+            if link.id in self.outputs.up:
+                to = link.receiver.address
+                self.control.append(Notice("on_link_up", (link.id, to.scope, to.name)))
 
     def _passes(self, error: BaseException) -> bool:
         """Whether it is not the node's: the program is being stopped.
@@ -102,6 +140,9 @@ class PlainRunner(Runner):
         self.slow = False
         self._ready = runtime.dispatcher.ready
         self._dispatching = runtime.dispatcher.parking
+
+    def start(self) -> None:
+        self.wake()
 
     def wake(self) -> None:
         self.parked = False
@@ -139,6 +180,14 @@ class PlainRunner(Runner):
     def cut_off(self) -> None:
         super().cut_off()
         self._ready.append(self)  # once too often does no harm: see turn
+
+    def suspend_now(self) -> None:
+        super().suspend_now()
+        self.wake()  # once too often does no harm
+
+    def begin_again(self, node: Node) -> None:
+        self.slow = False
+        super().begin_again(node)
 
     def held_up_by(self) -> str | None:
         return f"{len(self.entries)} events wait in its channel" if self.entries else None
@@ -233,6 +282,18 @@ class TaskRunner(Runner):
         super().cut_off()
         self._scope.cancel()
 
+    def suspend_now(self) -> None:
+        super().suspend_now()
+        self._scope.cancel()
+
+    def begin_again(self, node: Node) -> None:
+        self._scope = trio.CancelScope(shield=True)
+        super().begin_again(node)
+
+    def start(self) -> None:
+        assert self.runtime.nursery is not None
+        self.runtime.nursery.start_soon(self.run, name=f"eventgraph node {self.address}")
+
     def held_up_by(self) -> str | None:
         return f"{self.hook} has not returned" if self._in_hook else None
 
@@ -256,7 +317,28 @@ def make_runner(node: Node, runtime: Runtime) -> Runner:
         raise GraphError(
             f"{type(node).__name__} has no address: call super().__init__(scope, name) first"
         )
+    return (TaskRunner if _has_task(node) else PlainRunner)(node, runtime)
+
+
+def whose_hook(frame: FrameType | None) -> Runner | None:
+    """Whose hook runs in a stack of the graph's thread, if any does.
+
+    Args:
+        frame: the innermost one.
+    """
+    while frame is not None:
+        if frame.f_code in _CALLERS:
+            runner = frame.f_locals["self"]
+            assert isinstance(runner, Runner)
+            return runner
+        frame = frame.f_back
+    return None
+
+
+_CALLERS = (PlainRunner.turn.__code__, TaskRunner._call.__code__)
+
+
+def _has_task(node: Node) -> bool:
+    """Whether a hook of it is ``async def``."""
     hooks = (inspect.unwrap(getattr(node, hook)) for hook in HOOKS)
-    if any(inspect.iscoroutinefunction(hook) for hook in hooks):
-        return TaskRunner(node, runtime)
-    return PlainRunner(node, runtime)
+    return any(inspect.iscoroutinefunction(hook) for hook in hooks)

@@ -49,6 +49,7 @@ class NodeSnapshot(msgspec.Struct, frozen=True):
     waiting: int  # events from threads that wait for room in it
     to_self: Counts
     from_threads: Counts
+    restarts: int = 0  # after crashes, by its supervision
 
 
 class GraphSnapshot(msgspec.Struct, frozen=True):
@@ -126,9 +127,10 @@ def _node(
         inputs=len(member.inputs),
         outputs=len(member.outputs.up),
         max_links=member.outputs.size,
-        channel_size=member.capacity,
+        channel_size=member.channel_size,
         queued=len(member.entries),
         waiting=waiting,
+        restarts=member.restarts,
         to_self=_counts([member.to_self], queued[member.to_self]),
         from_threads=_counts([by_threads], queued[member.from_threads]),
     )

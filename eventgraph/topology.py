@@ -175,14 +175,25 @@ class Topology:
         for link in tuple(vertex.outputs.up.values()):
             if link.id in vertex.outputs.up:
                 self.link_down(link)
+        self._silence(vertex)
+
+    def end_life(self, vertex: Vertex) -> None:
+        """Its links stay, but it hears no more of those that went down."""
+        self._silence(vertex)
+        self._told_all(vertex)
+
+    def _silence(self, vertex: Vertex) -> None:
         entry = [notice for notice in vertex.control if notice.hook == "on_enter"]
         vertex.control.clear()
         vertex.control.extend(entry)  # whoever has on_exit called has had on_enter called
 
-    def remove(self, vertex: Vertex) -> None:
-        """Free the address of a vertex that was isolated."""
+    def _told_all(self, vertex: Vertex) -> None:
         for link in tuple(vertex.outputs.closing.values()):
             self.told(link)
+
+    def remove(self, vertex: Vertex) -> None:
+        """Free the address of a vertex that was isolated."""
+        self._told_all(vertex)
         del self._vertices[vertex.address]
         self._observer.on_node_left(vertex.address)
 

@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import trio
-
 from eventgraph.counts import Counts, RemoteLink
 from eventgraph.delegate import NodeDelegate
 from eventgraph.event import Address, Event
@@ -31,9 +29,6 @@ from eventgraph.lifecycle.own_task import OwnTask
 from eventgraph.member import LinkWatcher, Member
 from eventgraph.node import Node
 from eventgraph.pipes.errors import EventFormatError
-from eventgraph.state import NodeState
-
-FULL_PAUSE = 0.05  # seconds between two tries to tell a node whose channel is full
 
 _logger = logging.getLogger(__name__)
 
@@ -217,23 +212,14 @@ class FlowConsumerNode(_FlowNode):
             self._unpack = EventUnpacker(payload_type, hand_over=hand_over)
         self._delegate: NodeDelegate
         self._task: OwnTask | None = None
-        self._failure: Event | None = None
         self._member: Member
 
     def on_enter(self, delegate: NodeDelegate) -> None:
         self._delegate = delegate
         nursery = self._member.runtime.nursery
         assert nursery is not None
-        self._task = OwnTask(nursery, self._run, self._fail, f"eventgraph flow {delegate.address}")
-
-    async def _run(self) -> None:
-        try:
-            await self._pass_on()
-        except Exception as error:
-            self._fail(error)
-        while self._delegate.state is NodeState.RUNNING:  # its channel may be full
-            await trio.sleep(FULL_PAUSE)
-            self._say_failed()
+        name = f"eventgraph flow {delegate.address}"
+        self._task = OwnTask(nursery, self._pass_on, delegate.report_failure, name)
 
     async def _pass_on(self) -> None:
         delegate, patience = self._delegate, self.patience
@@ -263,19 +249,6 @@ class FlowConsumerNode(_FlowNode):
         finally:
             if not self._hand_over:
                 block.release()
-
-    def _fail(self, error: BaseException) -> None:
-        """The consumer has ended: let the node crash with the reason, as for any other error."""
-        self._failure = Event(0, error)
-        self._say_failed()
-
-    def _say_failed(self) -> None:
-        assert self._failure is not None
-        self._delegate.deliver_self(self._failure)
-
-    def on_event(self, event: Event) -> None:
-        if event is self._failure:
-            raise event.obj
 
     def on_exit(self) -> None:
         if self._task is not None:

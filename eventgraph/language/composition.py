@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 import trio
 
 from eventgraph.delegate import NodeDelegate
@@ -133,9 +132,10 @@ class Composition:
             reason = str(error) or type(error).__name__
             message = f"{address} ({planned.type}): {reason}"
             raise NodeTypeError(message, planned.place) from error
-        for limit, value in msgspec.structs.asdict(planned.limits).items():
-            if value is not None:
-                setattr(node, limit, value)
+        if planned.limits.max_links is not None:
+            node.max_links = planned.limits.max_links
+        if planned.limits.channel_size is not None:
+            node.channel_size = planned.limits.channel_size
         return node
 
     async def _go_back(self, old: Plan) -> None:

@@ -93,7 +93,7 @@ class Members:
             added = set(change.added)
             between = [pair for pair in change.links_up if added.issuperset(pair)]
             rest = [pair for pair in change.links_up if not added.issuperset(pair)]
-            self._bring(new, change.added, made, up=between)
+            self._bring(new, change.added, made, make, up=between)
             await self._wait_entered(change.added)
             stuck = await self._take_away([*change.removed, *change.replaced], force=undoing)
             if stuck:
@@ -103,7 +103,7 @@ class Members:
                     raise CompositionError(message)
                 logger.error("a change is being undone; %s", message)
             down = [pair for pair in change.links_down if self._graph.is_linked(*pair)]
-            self._bring(new, change.replaced, made, up=rest, down=down)
+            self._bring(new, change.replaced, made, make, up=rest, down=down)
             await self._wait_entered(change.replaced)
         finally:
             for node in made.values():
@@ -114,6 +114,7 @@ class Members:
         new: Plan,
         addresses: Iterable[Address],
         made: dict[Address, Node],
+        make: Callable[[PlannedNode], Node],
         *,
         up: Sequence[Pair],
         down: Sequence[Pair] = (),
@@ -122,12 +123,13 @@ class Members:
         for address in addresses:
             planned = new.nodes[address]
             try:
-                delegate = self._graph.add_node(made[address])
+                member = self._add(planned, made[address], make)
             except GraphClosedError:
                 raise
             except (GraphError, TypeError, ValueError) as error:
                 raise ConflictError(str(error), planned.place) from error
-            self._members[address] = _Member(planned, made.pop(address), delegate)
+            del made[address]
+            self._members[address] = member
         try:
             self._graph.change_links(down=down, up=up)
         except GraphError as error:
@@ -136,6 +138,21 @@ class Members:
         for pair in down:
             self._links.pop(pair, None)
         self._links.update((pair, new.links[pair]) for pair in up)
+
+    def _add(
+        self, planned: PlannedNode, node: Node, make: Callable[[PlannedNode], Node]
+    ) -> _Member:
+        if not planned.limits.restart:
+            return _Member(planned, node, self._graph.add_node(node))
+        lives = iter((node,))
+
+        def build() -> Node:
+            life = next(lives, None) or make(planned)
+            if (member := self._members.get(planned.address)) is not None:
+                member.node = life
+            return life
+
+        return _Member(planned, node, self._graph.supervise(build))
 
     async def _take_away(self, addresses: Sequence[Address], *, force: bool) -> list[Address]:
         """Let nodes leave, senders first, so that what they have accepted is still handled.

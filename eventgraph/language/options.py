@@ -19,6 +19,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     max_links: Annotated[int, msgspec.Meta(ge=0, le=65536)] | None = None
     channel_size: Annotated[int, msgspec.Meta(ge=1, le=65536)] | None = None
+    restart: bool = False  # after a crash
 
 
 LIMITS: Final = frozenset(Limits.__struct_fields__)

@@ -32,6 +32,7 @@ from eventgraph.lifecycle.passages import Passages
 from eventgraph.lifecycle.state import LifecycleState, Principal, Step, after, next_step
 from eventgraph.link import Link, Notice
 from eventgraph.member import Member
+from eventgraph.state import NodeState
 
 
 class Demanded(Protocol):
@@ -211,8 +212,12 @@ class Lifecycle:
         self._notice()
 
     async def close(self) -> None:
-        """The node leaves the graph, in order or by a crash: stop, whatever comes."""
-        self._to_release.update(client_links(self.member))
+        """The node leaves the graph, in order or by a crash: stop, whatever comes.
+
+        The clients of one that is restarted stay attached.
+        """
+        if self.member.state is not NodeState.SUSPENDED:
+            self._to_release.update(client_links(self.member))
         self.error = self.member.error or self.error
         if self.state is LifecycleState.RUNNING:
             self._move(Step.STOP)

@@ -4,8 +4,6 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 
-import trio
-
 from eventgraph.counts import Counts, RemoteLink
 from eventgraph.delegate import NodeDelegate
 from eventgraph.event import Address, Event
@@ -17,9 +15,6 @@ from eventgraph.pipes.destination import Destination
 from eventgraph.pipes.errors import EventFormatError, EventTooLargeError, GroupLeftError
 from eventgraph.pipes.member import PREFETCH, Member, MemberState
 from eventgraph.pipes.pipe import PipeStatistics
-from eventgraph.state import NodeState
-
-FULL_PAUSE = 0.05  # seconds between two tries to tell a node whose channel is full
 
 _logger = logging.getLogger(__name__)
 
@@ -88,7 +83,6 @@ class GroupNode(Node):
         self.patience = patience
         self._delegate: NodeDelegate
         self._task: OwnTask | None = None
-        self._failure: Event | None = None
         self._graph_member: GraphMember
 
     def on_enter(self, delegate: NodeDelegate) -> None:
@@ -96,18 +90,7 @@ class GroupNode(Node):
         nursery = self._graph_member.runtime.nursery
         assert nursery is not None
         name = f"eventgraph group of {delegate.address}"
-        self._task = OwnTask(nursery, self._run, self._fail, name)
-
-    async def _run(self) -> None:
-        try:
-            await self._pass_on()
-        except Exception as error:
-            self._fail(error)
-        else:
-            self._fail(GroupLeftError(f"{self.member.label} has left"))
-        while self._delegate.state is NodeState.RUNNING:  # its channel may be full
-            await trio.sleep(FULL_PAUSE)
-            self._say_failed()
+        self._task = OwnTask(nursery, self._pass_on, delegate.report_failure, name)
 
     async def _pass_on(self) -> None:
         delegate, patience = self._delegate, self.patience
@@ -117,19 +100,7 @@ class GroupNode(Node):
                     await delegate.deliver_within(link, event, patience)
             else:
                 delegate.broadcast(event)
-
-    def _fail(self, error: BaseException) -> None:
-        """The member has ended: let the node crash with the reason, as for any other error."""
-        self._failure = Event(0, error)
-        self._say_failed()
-
-    def _say_failed(self) -> None:
-        assert self._failure is not None
-        self._delegate.deliver_self(self._failure)
-
-    def on_event(self, event: Event) -> None:
-        if event is self._failure:
-            raise event.obj
+        raise GroupLeftError(f"{self.member.label} has left")
 
     def on_exit(self) -> None:
         if self._task is not None:

@@ -301,3 +301,43 @@ async def test_crash_in_on_exit_shows_in_the_state() -> None:
         node.request_exit()
         await node.wait_exited()
         assert node.state is NodeState.CRASHED
+
+
+# What fails beside the hooks
+
+
+@pytest.mark.parametrize("kind", [Probe, AsyncBomb])
+async def test_failure_reported_by_a_task_is_a_crash_that_overtakes_data(kind: type[Node]) -> None:
+    async with Graph() as graph:
+        bomb = Bomb("v", "never") if kind is Probe else AsyncBomb("v", "never")
+        bomb.channel_size = 1
+        friend = Probe("s", "friend")
+        node, friendly = graph.add_node(bomb), graph.add_node(friend)
+        friendly.request_link_up("s", "v")
+        await wait_idle(graph)
+        assert friendly.broadcast(Event(1)) == 1  # its channel is full
+        node.report_failure(OSError("the connection is lost"))
+        await node.wait_exited()
+        await wait_idle(graph)
+        assert node.state is NodeState.CRASHED
+        assert bomb.calls == ["on_enter", "on_exit"]
+        assert friend.calls[-1] == "on_link_down"
+        (crash,) = graph.snapshot().crashes
+        assert (crash.hook, crash.error) == ("on_failure", "OSError: the connection is lost")
+        node.report_failure(OSError("again"))
+        assert graph.snapshot().crash_count == 1
+
+
+async def test_node_may_go_on_after_a_failure() -> None:
+    class Stoic(Probe):
+        def on_failure(self, error: BaseException) -> None:
+            self.calls.append(str(error))
+
+    async with Graph() as graph:
+        stoic = Stoic("s", "stoic")
+        node = graph.add_node(stoic)
+        node.report_failure(OSError("never mind"))
+        node.deliver_self(Event(1))
+        await wait_idle(graph)
+        assert stoic.calls == ["on_enter", "never mind", "on_event"]
+        assert node.state is NodeState.RUNNING

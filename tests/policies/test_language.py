@@ -457,6 +457,36 @@ async def test_crashed_node_is_made_again_by_the_same_text(autojump_clock: objec
         assert set(links_of(graph)) == {"tone@main -> meter@main"}
 
 
+async def test_node_that_is_to_restart_is_made_anew_with_its_links(autojump_clock: object) -> None:
+    class Fragile(Fan):
+        def on_event(self, event: Event) -> None:
+            if event.cmd == 13:
+                raise ValueError("poison")
+            super().on_event(event)
+
+    types = registry()
+    types.register("fragile", Fragile)
+    text = "[tone] -> [f:fragile restart=true channel_size=7] -> [meter]"
+    async with Graph() as graph:
+        composition = await compose(graph, text, registry=types)
+        before, tone = links_of(graph), composition.nodes[Address("main", "tone")]
+        first = graph.node_at(Address("main", "f"))
+        tone.broadcast(Event(13))
+        await wait_idle(graph)
+        assert graph.node_at(Address("main", "f")) is not first
+        assert links_of(graph) == before
+        assert tone.broadcast(Event(1)) == 1
+        await wait_idle(graph)
+        meter = graph.node_at(Address("main", "meter"))
+        assert isinstance(meter, Meter)
+        assert meter.events == [Event(1)]
+        assert "restart=true" in composition.describe()
+        change = await composition.apply(text)  # it is the same node as ever
+        assert not change
+        await composition.apply("[tone] -> [meter]")
+        assert set(nodes_of(graph)) == {"tone@main", "meter@main"}
+
+
 async def test_link_taken_down_by_hand_comes_back_with_the_text() -> None:
     async with composing("[tone] -> [meter]") as (graph, composition):
         graph.link_down(Address("main", "tone"), Address("main", "meter"))

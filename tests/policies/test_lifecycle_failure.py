@@ -457,3 +457,26 @@ async def test_driven_object_that_has_no_hooks_passes_on() -> None:
 def test_driven_object_with_an_unknown_option_is_an_error() -> None:
     with pytest.raises(GraphError, match="lingers"):
         DrivenNode(object(), "s", "node", lingers=1.0)
+
+
+async def test_supervised_server_that_crashes_runs_again_for_its_clients(
+    autojump_clock: MockClock,
+) -> None:
+    log: list[str] = []
+    async with Graph() as graph:
+        client = Client("client", log)
+        graph.add_node(client)
+        delegate = graph.supervise(lambda: Crashing("server", log, principal=Principal.SERVER))
+        link = delegate.request_link_up("s", "client")
+        await wait_idle(graph)
+        assert client.state is RUNNING
+        delegate.deliver_self(Event(1, "poison"))
+        await wait_idle(graph)
+        server = graph.node_at(Address("s", "server"))
+        assert isinstance(server, Crashing)
+        assert states(server, client) == [RUNNING, RUNNING]
+        assert log.count("start server") == 2
+        assert log.count("start client") == 1
+        assert delegate.deliver(link, Event(1, "on"))
+        await wait_idle(graph)
+        assert client.inputs == ["on"]
