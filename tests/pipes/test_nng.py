@@ -18,6 +18,7 @@ import trustme
 
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.nng.bind import abstract_name
+from eventgraph.pipes.nng.sp import Protocol
 from eventgraph.pipes.nng.web import web_answer
 from eventgraph.pipes.transport import Pull, Push, Tls, Transport
 from eventgraph.pipes.transports import open_transport
@@ -351,7 +352,9 @@ async def test_a_push_that_babbles_over_websocket_is_left_and_dialled_again(
         request = b""
         while b"\r\n\r\n" not in request:
             request += await trio.to_thread.run_sync(accepted.recv, 4096)
-        accepted.send(web_answer(request, "/") + b"\x89\x01p" + b"\x82\x02ok" + frame)
+        accepted.send(
+            web_answer(request, "/", Protocol.PUSH) + b"\x89\x01p" + b"\x82\x02ok" + frame
+        )
         assert await text(pull) == b"ok"
         if not frame:
             accepted.close()

@@ -1,9 +1,10 @@
-"""Listening sockets of the kernel, for `push`."""
+"""Listening sockets of the kernel."""
 
 import errno
 import fcntl
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -21,6 +22,17 @@ LOOPBACK = "127.0.0.1"
 def abstract_name(inproc_name: str) -> str:
     """The Linux abstract socket that an inproc URL of this process is carried by."""
     return f"eventgraph-{os.getpid()}-{blake2b(inproc_name.encode(), digest_size=16).hexdigest()}"
+
+
+def check_own_process(connected: socket.socket) -> None:
+    """Whether the other end of an inproc URL's socket is in this process.
+
+    Raises:
+        PermissionError: it is another's; such a name can be dialled and taken by anybody.
+    """
+    credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    if int.from_bytes(credentials[:4], sys.byteorder) != os.getpid():
+        raise PermissionError("another process is at the other end of an inproc URL")
 
 
 class Listening:

@@ -8,7 +8,6 @@ a receive that nothing ends). So this dials, and while it stands, nng dials a lo
 
 import contextlib
 import logging
-import math
 from collections.abc import Callable
 from itertools import count
 
@@ -16,12 +15,13 @@ import trio
 
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.nng.bind import Listening
-from eventgraph.pipes.nng.connection import GONE, PlainConnection, watch
+from eventgraph.pipes.nng.connection import GONE, PlainConnection
+from eventgraph.pipes.nng.dialling import UNREACHED, dial
 from eventgraph.pipes.nng.greeting import greet
-from eventgraph.pipes.nng.reader import Reader, SpReader, WebReader
+from eventgraph.pipes.nng.reader import Reader
 from eventgraph.pipes.nng.socket import Dialer, Means
-from eventgraph.pipes.nng.sp import unix_frame
-from eventgraph.pipes.url import TLS, WEB, Url
+from eventgraph.pipes.nng.sp import Protocol, unix_frame
+from eventgraph.pipes.url import Url
 
 _logger = logging.getLogger(__name__)
 _numbers = count()
@@ -35,8 +35,7 @@ class Bridge:
         self._local = Url("inproc", path=f"{url}#{next(_numbers)}")
         self._have_nng_dial = have_nng_dial
         self._limits = means.limits
-        self._context = means.client_context if url.scheme in TLS else None
-        self._reader = WebReader if url.scheme in WEB else SpReader
+        self._means = means
         self._scope = trio.CancelScope(shield=True)  # `close` ends it, nothing else
         means.nursery.start_soon(self._run)
 
@@ -49,17 +48,11 @@ class Bridge:
         with self._scope:
             while True:
                 try:
-                    with trio.fail_after(self._limits.keepalive) as patience:
-                        stream = await self._dial()
-                        try:
-                            reader = self._reader(stream, self._url, self._limits.max_message_size)
-                            await reader.greet()
-                            patience.deadline = math.inf
-                            pause = self._limits.reconnect_min
-                            await self._bridge(reader)
-                        finally:
-                            await trio.aclose_forcefully(stream)
-                except (*GONE, trio.TooSlowError, TransportError) as error:
+                    reader = await dial(self._url, self._means, Protocol.PULL)
+                    pause = self._limits.reconnect_min
+                    with contextlib.closing(reader.connection):
+                        await self._bridge(reader)
+                except (*UNREACHED, TransportError) as error:
                     _logger.debug("%s: %s", self._url, error)
                 await trio.sleep(pause)
                 pause = min(2 * pause, self._limits.reconnect_max)
@@ -76,16 +69,9 @@ class Bridge:
                 accepted.setblocking(False)
                 local = PlainConnection(accepted)
                 opened.callback(local.close)
-                await greet(local)
+                await greet(local, self._local, Protocol.PUSH, 0, dialled=False)
                 listening.close()  # nng is not to dial again
                 await self._carry(reader, local)
-
-    async def _dial(self) -> trio.abc.Stream:
-        stream = await trio.open_tcp_stream(self._url.bare_host, self._url.port)
-        watch(stream.socket, self._limits.keepalive)
-        if self._context is None:
-            return stream
-        return trio.SSLStream(stream, self._context, server_hostname=self._url.bare_host)
 
     async def _carry(self, reader: Reader, local: PlainConnection) -> None:
         async with trio.open_nursery() as nursery:

@@ -1,10 +1,11 @@
-"""One accepted connection of a push socket; at its other end is a pull socket."""
+"""Connections that carry SP: bytes to and fro over TCP, TLS or a Unix socket."""
 
 import contextlib
 import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import trio
 
@@ -13,19 +14,26 @@ from eventgraph.pipes.nng.sp import Message
 GONE = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 """What a connection raises when it is cut, by either side."""
 
+T = TypeVar("T")
+Heard = TypeVar("Heard", bytes, int)
+
 
 class Connection(ABC):
-    """Takes one message after the other; only the first bytes of each are sent by `take`."""
+    """One task at a time reads, one at a time sends: with `write`, or with `take` and `flush`."""
 
     closed = False
 
     @abstractmethod
     async def write(self, data: bytes) -> None:
-        """Send something before the first message. Raises what `GONE` lists."""
+        """Send all of it. Raises what `GONE` lists."""
 
     @abstractmethod
     async def read(self, size: int) -> bytes:
         """At least one byte, at the most so many; raises what `GONE` lists."""
+
+    @abstractmethod
+    async def read_into(self, room: memoryview) -> int:
+        """How many bytes were put there, at least one; raises what `GONE` lists."""
 
     @abstractmethod
     def take(self, head: bytes, message: Message) -> bool:
@@ -48,8 +56,8 @@ class Connection(ABC):
 class PlainConnection(Connection):
     """Over TCP or a Unix socket."""
 
-    def __init__(self, accepted: socket.socket) -> None:
-        self._socket = accepted
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
         self._rest = memoryview(b"")
 
     async def write(self, data: bytes) -> None:
@@ -57,13 +65,18 @@ class PlainConnection(Connection):
         await self.flush()
 
     async def read(self, size: int) -> bytes:
+        return await self._hear(self._socket.recv, size)
+
+    async def read_into(self, room: memoryview) -> int:
+        return await self._hear(self._socket.recv_into, room)
+
+    async def _hear(self, receive: Callable[[T], Heard], argument: T) -> Heard:
+        await trio.lowlevel.checkpoint()  # as there may be more and more
         while True:
-            await self._wait(trio.lowlevel.wait_readable)
             try:
-                heard = self._socket.recv(size)
+                return _unless_gone(receive(argument))
             except BlockingIOError:
-                continue
-            return _unless_gone(heard)
+                await self._wait(trio.lowlevel.wait_readable)
 
     def take(self, head: bytes, message: Message) -> bool:
         rest = len(head) + len(message) - self._socket.sendmsg((head, message))
@@ -100,12 +113,17 @@ class PlainConnection(Connection):
 
 
 class TlsConnection(Connection):
-    """Over TLS over TCP."""
+    """Over TLS over TCP; once a call was cancelled, it is of no more use."""
 
-    def __init__(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
-        self._socket = trio.socket.from_stdlib_socket(accepted)
+    def __init__(
+        self, connected: socket.socket, context: ssl.SSLContext, dialled: str | None = None
+    ) -> None:
+        """``dialled`` is the host that the other side's certificate must be for."""
+        self._socket = trio.socket.from_stdlib_socket(connected)
         stream = trio.SocketStream(self._socket)
-        self._stream = trio.SSLStream(stream, context, server_side=True)
+        self._stream = trio.SSLStream(
+            stream, context, server_hostname=dialled, server_side=dialled is None
+        )
         self._rest = b""
 
     async def write(self, data: bytes) -> None:
@@ -113,6 +131,11 @@ class TlsConnection(Connection):
 
     async def read(self, size: int) -> bytes:
         return _unless_gone(bytes(await self._stream.receive_some(size)))
+
+    async def read_into(self, room: memoryview) -> int:
+        heard = await self.read(len(room))
+        room[: len(heard)] = heard
+        return len(heard)
 
     def take(self, head: bytes, message: Message) -> bool:
         self._rest = head + message
@@ -128,7 +151,7 @@ class TlsConnection(Connection):
             self._socket.close()
 
 
-def watch(connected: socket.socket | trio.socket.SocketType, keepalive: float) -> None:
+def watch(connected: socket.socket, keepalive: float) -> None:
     """Let TCP find out that the other side of an idle connection is gone.
 
     Not TCP_USER_TIMEOUT: it cuts off a living receiver, too, that has not read for so long. That
@@ -143,7 +166,7 @@ def watch(connected: socket.socket | trio.socket.SocketType, keepalive: float) -
     connected.setsockopt(tcp, socket.TCP_KEEPCNT, 2)
 
 
-def _unless_gone(heard: bytes) -> bytes:
+def _unless_gone(heard: Heard) -> Heard:
     if not heard:
         raise trio.BrokenResourceError("it hung up")
     return heard

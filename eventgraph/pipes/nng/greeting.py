@@ -1,36 +1,77 @@
-"""How a push comes to terms with who has dialled it; what is no pull is cut."""
+"""How two sides come to terms: each must be what the other needs, or the connection is cut."""
+
+import os
+from base64 import b64encode
 
 import trio
 
 from eventgraph.pipes.nng.connection import Connection
-from eventgraph.pipes.nng.sp import GREETING_SIZE, PULL, PUSH, greeting
-from eventgraph.pipes.nng.web import END, MAX_REQUEST, REFUSAL, web_answer
+from eventgraph.pipes.nng.reader import Reader, StreamReader, UnixReader, WebReader
+from eventgraph.pipes.nng.sp import GREETING_SIZE, Protocol, greeting
+from eventgraph.pipes.nng.web import (
+    END,
+    MAX_REQUEST,
+    REFUSAL,
+    check_answer,
+    web_answer,
+    web_request,
+)
+from eventgraph.pipes.url import LOCAL, WEB, Url
 
 
-async def greet(connection: Connection) -> None:
-    """Over TCP, TLS or a Unix socket.
+async def greet(
+    connection: Connection, url: Url, ours: Protocol, max_size: int, *, dialled: bool
+) -> Reader:
+    """Come to terms with the other side.
 
+    Args:
+        connection: to or from ``url``.
+        url: where one side listens.
+        ours: what we are.
+        max_size: bytes of a message, without ids.
+        dialled: by us.
+    Returns:
+        What reads its messages.
     Raises:
-        BrokenResourceError: it is no pull socket, or cut.
+        BrokenResourceError: it is not what we need, or cut; also what else `GONE` lists.
     """
-    await connection.write(greeting(PUSH))
-    heard = b""
-    while len(heard) < GREETING_SIZE:
-        heard += await connection.read(GREETING_SIZE - len(heard))
-    if heard != greeting(PULL):
-        raise trio.BrokenResourceError(f"it greets with {heard!r} and is no pull socket")
+    max_size += ours.header
+    if url.scheme not in WEB:
+        reader = (UnixReader if url.scheme in LOCAL else StreamReader)(connection, max_size)
+        await _greet_stream(reader, ours)
+        return reader
+    web = WebReader(connection, max_size, dialled=dialled)
+    if dialled:
+        await _ask_for_websocket(web, url, ours.peer)
+    else:
+        await _grant_websocket(web, url.path, ours)
+    return web
 
 
-async def greet_web(connection: Connection, path: str) -> None:
-    """Over WebSocket. Raises as `greet`."""
-    request = b""
-    while not request.endswith(END):
-        if len(request) > MAX_REQUEST:
-            raise trio.BrokenResourceError(f"its request is larger than {MAX_REQUEST} bytes")
-        request += await connection.read(MAX_REQUEST)
+async def _greet_stream(reader: Reader, ours: Protocol) -> None:
+    await reader.connection.write(greeting(ours))
+    heard = await reader.exactly(GREETING_SIZE)
+    if heard != greeting(ours.peer):
+        raise trio.BrokenResourceError(
+            f"it greets with {bytes(heard)!r} and is no {ours.peer.name.lower()} socket"
+        )
+
+
+async def _ask_for_websocket(reader: Reader, url: Url, listening: Protocol) -> None:
+    key = b64encode(os.urandom(16)).decode()
+    authority = f"{url.host}:{url.port}"
+    await reader.connection.write(web_request(authority, url.path, listening, key))
     try:
-        answer = web_answer(request, path)
+        check_answer(await reader.until(END, MAX_REQUEST), listening, key)
     except ValueError as error:
-        await connection.write(REFUSAL)
         raise trio.BrokenResourceError(str(error)) from error
-    await connection.write(answer)
+
+
+async def _grant_websocket(reader: Reader, path: str, listening: Protocol) -> None:
+    request = await reader.until(END, MAX_REQUEST)
+    try:
+        answer = web_answer(request, path, listening)
+    except ValueError as error:
+        await reader.connection.write(REFUSAL)
+        raise trio.BrokenResourceError(str(error)) from error
+    await reader.connection.write(answer)

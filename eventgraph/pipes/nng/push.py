@@ -9,16 +9,14 @@ stands between, and TCP finds out about half-open connections within the keepali
 
 import logging
 import math
-import os
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable
 
 import trio
 
 from eventgraph.pipes.errors import TransportError
-from eventgraph.pipes.nng.bind import Listening
+from eventgraph.pipes.nng.bind import Listening, check_own_process
 from eventgraph.pipes.nng.connection import (
     GONE,
     Connection,
@@ -26,12 +24,12 @@ from eventgraph.pipes.nng.connection import (
     TlsConnection,
     watch,
 )
-from eventgraph.pipes.nng.greeting import greet, greet_web
+from eventgraph.pipes.nng.greeting import greet
 from eventgraph.pipes.nng.socket import Means
-from eventgraph.pipes.nng.sp import Message, stream_frame, unix_frame
+from eventgraph.pipes.nng.sp import Message, Protocol, stream_frame, unix_frame
 from eventgraph.pipes.nng.web import web_frame
 from eventgraph.pipes.transport import Push
-from eventgraph.pipes.url import LOCAL, TLS, WEB, Url
+from eventgraph.pipes.url import LOCAL, TLS, Url
 
 MAX_GREETING = 64  # connections that may be about to greet at once; others wait in the backlog
 FULL_PAUSE = 0.1  # seconds to the next try when the process has no descriptor left
@@ -155,13 +153,19 @@ class SpPush(Push):
             connection = self._connection(accepted)
             self._open.add(connection)
             with trio.fail_after(self._limits.keepalive):
-                await self._greet(connection)
+                reader = await greet(
+                    connection,
+                    self._listening.url,
+                    Protocol.PUSH,
+                    self._limits.max_message_size,
+                    dialled=False,
+                )
             greeted = True
             self._greeting.release()
             self._standing.add(connection)
             self._is_ready(connection)
             self._on_change()
-            await connection.read(1)  # a pull says nothing more: it hangs up
+            await reader.exactly(1)  # a pull says nothing more: it hangs up
         except (*GONE, trio.TooSlowError) as error:
             if not greeted and not (connection and connection.closed):
                 self._warn(error)
@@ -182,17 +186,10 @@ class SpPush(Push):
         if scheme not in LOCAL:
             watch(accepted, self._limits.keepalive)
         elif scheme == "inproc":
-            _check_process(accepted)
+            check_own_process(accepted)
         return (
             TlsConnection(accepted, self._context) if self._context else PlainConnection(accepted)
         )
-
-    async def _greet(self, connection: Connection) -> None:
-        url = self._listening.url
-        if url.scheme in WEB:
-            await greet_web(connection, url.path)
-        else:
-            await greet(connection)
 
     async def _flush(self, connection: Connection) -> None:
         try:
@@ -212,10 +209,3 @@ class SpPush(Push):
             self._warned = now
             cause = error.__cause__ or error
             _logger.warning("%s: a connection was refused: %s", self.url, cause)
-
-
-def _check_process(accepted: socket.socket) -> None:
-    """Only our own process may dial an inproc URL."""
-    credentials = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    if int.from_bytes(credentials[:4], sys.byteorder) != os.getpid():
-        raise PermissionError("another process dials an inproc URL")

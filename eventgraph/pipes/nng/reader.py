@@ -1,118 +1,138 @@
-"""Messages out of the stream that a push sends, for `bridge`."""
+"""Messages out of a connection."""
 
-import os
 from abc import ABC, abstractmethod
-from base64 import b64encode
+from collections.abc import Awaitable, Callable
 
 import trio
 
-from eventgraph.pipes.nng.sp import GREETING_SIZE, PULL, PUSH, greeting
+from eventgraph.pipes.nng.connection import Connection
 from eventgraph.pipes.nng.web import (
     BINARY,
+    CLOSE,
     CONTINUATION,
-    END,
     FINAL,
-    MAX_REQUEST,
-    check_answer,
-    web_request,
+    MASK_SIZE,
+    MASKED,
+    PING,
+    PONG,
+    pong_frame,
+    xor_mask,
 )
-from eventgraph.pipes.url import Url
 
-CLOSE = 0x08  # control frames have this number and those above; RFC 6455, section 5.5
-MASKED = 0x80
-MAX_CONTROL = 125  # bytes in a control frame
 CHUNK = 64 << 10  # bytes to ask for at once
+MAX_CONTROL = 125  # bytes in a control frame
 
 
 class Reader(ABC):
-    """What a pull says and hears; raises BrokenResourceError when it is cut, or hears nonsense."""
+    """What the other side says; raises what `GONE` lists when it is cut, or says nonsense."""
 
-    def __init__(self, stream: trio.abc.Stream, url: Url, max_message_size: int) -> None:
-        self._stream = stream
-        self._url = url
-        self._limit = max_message_size
-        self._heard = bytearray()
-
-    @abstractmethod
-    async def greet(self) -> None:
-        """Come to terms."""
+    def __init__(self, connection: Connection, max_size: int) -> None:
+        self.connection = connection
+        self._max_size = max_size
+        self._heard = b""
+        self._at = 0  # in ``_heard``: what is before has been taken
 
     @abstractmethod
     async def message(self) -> bytes | bytearray:
         """The next."""
 
-    async def _until(self, end: bytes, limit: int) -> bytes:
-        while end not in self._heard:
-            if len(self._heard) > limit:
+    async def until(self, end: bytes, limit: int) -> bytes:
+        """What comes up to an end, and with it; at the most so many bytes."""
+        heard = bytearray()
+        while not heard.endswith(end):
+            if len(heard) == limit:
                 raise trio.BrokenResourceError(f"no end within {limit} bytes")
-            await self._hear()
-        return self._take(self._heard.index(end) + len(end))
+            heard += await self.exactly(1)
+        return bytes(heard)
 
-    async def _exactly(self, size: int) -> bytes:
-        while len(self._heard) < size:
-            await self._hear()
-        return self._take(size)
-
-    async def _hear(self) -> None:
-        data = await self._stream.receive_some(CHUNK)
-        if not data:
-            raise trio.BrokenResourceError("it hung up")
-        self._heard += data
-
-    def _take(self, size: int) -> bytes:
-        taken = bytes(memoryview(self._heard)[:size])
-        del self._heard[:size]
-        return taken
+    async def exactly(self, size: int) -> bytes | bytearray:
+        """So many bytes; in memory of their own."""
+        end = self._at + size
+        if end <= len(self._heard):
+            taken = self._heard[self._at : end]
+            self._at = end
+            return taken
+        room = bytearray(size)
+        view = memoryview(room)
+        had = len(self._heard) - self._at
+        view[:had] = memoryview(self._heard)[self._at :]
+        self._heard, self._at = b"", 0
+        while had < size:
+            missing = size - had
+            if missing >= CHUNK:
+                had += await self.connection.read_into(view[had:])
+            else:
+                self._heard = await self.connection.read(CHUNK)
+                self._at = min(missing, len(self._heard))
+                view[had : had + self._at] = memoryview(self._heard)[: self._at]
+                had += self._at
+        return room
 
     def _check(self, size: int) -> None:
-        if size > self._limit:
-            raise trio.BrokenResourceError(f"a message of {size} bytes")
+        if size > self._max_size:
+            raise trio.BrokenResourceError(f"it sends a message of {size} bytes")
 
 
-class SpReader(Reader):
-    """Of a stream as `sp` has it."""
-
-    async def greet(self) -> None:
-        await self._stream.send_all(greeting(PULL))
-        heard = await self._exactly(GREETING_SIZE)
-        if heard != greeting(PUSH):
-            raise trio.BrokenResourceError(f"it greets with {heard!r} and is no push socket")
+class StreamReader(Reader):
+    """Over TCP or TLS."""
 
     async def message(self) -> bytes | bytearray:
-        size = int.from_bytes(await self._exactly(8), "big")
+        size = int.from_bytes(await self.exactly(8), "big")
         self._check(size)
-        return await self._exactly(size)
+        return await self.exactly(size)
+
+
+class UnixReader(Reader):
+    """Over a Unix socket."""
+
+    async def message(self) -> bytes | bytearray:
+        head = await self.exactly(9)
+        if head[0] != 1:
+            raise trio.BrokenResourceError(f"it sends {head[0]} where a message begins")
+        size = int.from_bytes(head[1:], "big")
+        self._check(size)
+        return await self.exactly(size)
 
 
 class WebReader(Reader):
-    """Of a WebSocket; nothing is answered to pings."""
+    """Over WebSocket; pings are answered by ``pong``, which by default writes at once."""
 
-    async def greet(self) -> None:
-        key = b64encode(os.urandom(16)).decode()
-        authority = f"{self._url.host}:{self._url.port}"
-        await self._stream.send_all(web_request(authority, self._url.path, key))
-        try:
-            check_answer(await self._until(END, MAX_REQUEST), key)
-        except ValueError as error:
-            raise trio.BrokenResourceError(str(error)) from error
+    def __init__(self, connection: Connection, max_size: int, *, dialled: bool) -> None:
+        super().__init__(connection, max_size)
+        self._dialled = dialled
+        self.pong: Callable[[bytes], Awaitable[None]] = connection.write
 
     async def message(self) -> bytes | bytearray:
-        message = bytearray()
-        expected = BINARY
+        message: bytearray | None = None
         while True:
-            first, second = await self._exactly(2)
-            if second & MASKED:
-                raise trio.BrokenResourceError("a masked frame, which only a client may send")
-            size = second & 0x7F
-            if size > MAX_CONTROL:
-                size = int.from_bytes(await self._exactly(2 if size == 126 else 8), "big")
-            self._check(len(message) + size)
-            payload = await self._exactly(size)
-            opcode = first & 0x7F
-            if opcode == expected:
+            first, second = await self.exactly(2)
+            opcode, final = first & 0x7F, first & FINAL
+            payload = await self._payload(second, len(message or b""), control=opcode >= CLOSE)
+            if opcode == (BINARY if message is None else CONTINUATION):
+                if message is None and final:
+                    return payload
+                message = message or bytearray()
                 message += payload
-                expected = CONTINUATION
-                if first & FINAL:
+                if final:
                     return message
-            elif opcode <= CLOSE:
-                raise trio.BrokenResourceError(f"a frame with opcode {opcode}")
+            elif opcode == PING and final:
+                await self.pong(pong_frame(payload, masked=self._dialled))
+            elif opcode != PONG:
+                raise trio.BrokenResourceError(f"it sends a frame that begins with {first:#x}")
+
+    async def _payload(self, second: int, before: int, *, control: bool) -> bytes | bytearray:
+        masked, size = bool(second & MASKED), second & 0x7F
+        if masked == self._dialled:
+            raise trio.BrokenResourceError(
+                "it masks a frame, which only who has dialled may"
+                if masked
+                else "it has dialled, and does not mask a frame"
+            )
+        if size > MAX_CONTROL:
+            if control:
+                raise trio.BrokenResourceError("it sends too large a control frame")
+            size = int.from_bytes(await self.exactly(2 if size == 126 else 8), "big")
+        self._check(before + size)
+        mask = await self.exactly(MASK_SIZE) if masked else b""
+        payload = await self.exactly(size)
+        return xor_mask(payload, mask) if masked else payload

@@ -15,9 +15,10 @@ import trio
 
 from eventgraph.background import open_background
 from eventgraph.pipes.errors import TransportError
+from eventgraph.pipes.nng.answerer import NngAnswerer
+from eventgraph.pipes.nng.asker import SpAsker
 from eventgraph.pipes.nng.pull import NngPull
 from eventgraph.pipes.nng.push import SpPush
-from eventgraph.pipes.nng.questions import NngAnswerer, NngAsker
 from eventgraph.pipes.nng.socket import Certificates, Closer, Means
 from eventgraph.pipes.transport import Answerer, Asker, Pull, Push, SocketLimits, Tls, Transport
 from eventgraph.pipes.url import dial_url, listen_url
@@ -58,7 +59,7 @@ class NngTransport(Transport):
         return answerer
 
     def asker(self, url: str) -> Asker:
-        asker = NngAsker(dial_url(url, self.schemes), self._means)
+        asker = SpAsker(dial_url(url, self.schemes), self._means)
         self._means.ends.add(asker)
         return asker
 

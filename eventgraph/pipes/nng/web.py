@@ -1,37 +1,73 @@
-"""How a pull dials a push over WebSocket: the opening handshake, and the frames of a message.
+"""SP over WebSocket: the opening handshake, and the frames of a message.
 
-Source: RFC 6455, sections 4.2 and 5.2; nanomsg/rfcs, sp-websocket-mapping-01.
+Not wsproto's: a socket of nng that dials a URL without a path asks for nothing at all (``GET
+HTTP/1.1`` with two spaces), which h11 below it refuses.
+
+Source: RFC 6455, sections 4.2, 5.2 and 5.3; nanomsg/rfcs, sp-websocket-mapping-01.
 """
 
+import os
 from base64 import b64encode
 from hashlib import sha1
 
-from eventgraph.pipes.nng.sp import Message
+from eventgraph.pipes.nng.sp import Message, Protocol
 
-PROTOCOL = "push.sp.nanomsg.org"  # what the listening side is
 MAX_REQUEST = 8192  # bytes of the request, headers and all
 END = b"\r\n\r\n"
 REFUSAL = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 MAX_FRAME = 64 << 10  # bytes; as nng sends them
-CONTINUATION, BINARY, FINAL = 0x00, 0x02, 0x80
+CONTINUATION, BINARY, CLOSE, PING, PONG = 0x00, 0x02, 0x08, 0x09, 0x0A
+FINAL = 0x80  # in the first byte: the message ends with this frame
+MASKED = 0x80  # in the second byte
+MASK_SIZE = 4  # bytes
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def web_frame(message: Message) -> tuple[bytes, Message]:
-    """A message as it goes over the wire: the head, and what follows it.
+    """A message as who listens sends it: the head, and what follows it.
 
     A large one goes in several frames, as nng refuses frames of more than 1 MiB.
     """
-    size = len(message)
-    if size <= MAX_FRAME:
-        return _head(BINARY | FINAL, size), message
+    if len(message) <= MAX_FRAME:
+        return _head(BINARY | FINAL, len(message)), message
+    return b"", b"".join(_frames(message, masked=False))
+
+
+def masked_web_frame(message: Message) -> tuple[bytes, Message]:
+    """The same as who has dialled sends it."""
+    return b"", b"".join(_frames(message, masked=True))
+
+
+def pong_frame(payload: Message, *, masked: bool) -> bytes:
+    """The answer to a ping."""
+    return b"".join(_frame(PONG | FINAL, payload, masked=masked))
+
+
+def xor_mask(payload: Message, mask: Message) -> bytes:
+    """Mask, or take the mask off."""
+    size = len(payload)
+    repeated = (bytes(mask) * (size // MASK_SIZE + 1))[:size]
+    masked = int.from_bytes(payload, "little") ^ int.from_bytes(repeated, "little")
+    return masked.to_bytes(size, "little")
+
+
+def _frames(message: Message, *, masked: bool) -> list[Message]:
     parts: list[Message] = []
-    for start in range(0, size, MAX_FRAME):
+    size = len(message)
+    for start in range(0, size or 1, MAX_FRAME):
         part = memoryview(message)[start : start + MAX_FRAME]
         first = (CONTINUATION if start else BINARY) | (FINAL if start + len(part) == size else 0)
-        parts += (_head(first, len(part)), part)
-    return b"", b"".join(parts)
+        parts += _frame(first, part, masked=masked)
+    return parts
+
+
+def _frame(first: int, payload: Message, *, masked: bool) -> tuple[bytes, Message]:
+    head = _head(first, len(payload))
+    if not masked:
+        return head, payload
+    mask = os.urandom(MASK_SIZE)
+    return head[:1] + bytes((head[1] | MASKED,)) + head[2:] + mask, xor_mask(payload, mask)
 
 
 def _head(first: int, size: int) -> bytes:
@@ -42,17 +78,22 @@ def _head(first: int, size: int) -> bytes:
     return bytes((first, 127)) + size.to_bytes(8, "big")
 
 
-def web_request(authority: str, path: str, key: str) -> bytes:
-    """What a pull that dials asks for; ``key`` is 16 random bytes in base64."""
+def web_protocol(listening: Protocol) -> str:
+    """The name of what the listening side is."""
+    return f"{listening.name.lower()}.sp.nanomsg.org"
+
+
+def web_request(authority: str, path: str, listening: Protocol, key: str) -> bytes:
+    """What who dials asks for; ``key`` is 16 random bytes in base64."""
     return (
         f"GET {path or '/'} HTTP/1.1\r\nHost: {authority}\r\n"
         "Upgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Protocol: {PROTOCOL}\r\n\r\n"
+        f"Sec-WebSocket-Protocol: {web_protocol(listening)}\r\n\r\n"
     ).encode()
 
 
-def web_answer(request: bytes, path: str) -> bytes:
+def web_answer(request: bytes, path: str, listening: Protocol) -> bytes:
     """What to answer to such a request.
 
     Raises:
@@ -63,19 +104,20 @@ def web_answer(request: bytes, path: str) -> bytes:
     if words[::2] != ["GET", "HTTP/1.1"] or (words[1] or "/") != (path or "/"):
         raise ValueError(f"it asks for {line[:80]!r}")
     offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
-    if headers.get("upgrade", "").lower() != "websocket" or PROTOCOL not in offered:
-        raise ValueError("it is no pull socket over WebSocket")
+    protocol = web_protocol(listening)
+    if headers.get("upgrade", "").lower() != "websocket" or protocol not in offered:
+        raise ValueError(f"it does not ask for {protocol} over WebSocket")
     if headers.get("sec-websocket-version") != "13" or not headers.get("sec-websocket-key"):
         raise ValueError("it speaks another version of WebSocket")
     return (
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Accept: {_accept(headers['sec-websocket-key'])}\r\n"
-        f"Sec-WebSocket-Protocol: {PROTOCOL}\r\n\r\n"
+        f"Sec-WebSocket-Protocol: {protocol}\r\n\r\n"
     ).encode()
 
 
-def check_answer(answer: bytes, key: str) -> None:
-    """Whether the other side is a push socket over WebSocket.
+def check_answer(answer: bytes, listening: Protocol, key: str) -> None:
+    """Whether the other side is what was asked for.
 
     Raises:
         ValueError: it is none.
@@ -85,8 +127,8 @@ def check_answer(answer: bytes, key: str) -> None:
         raise ValueError(f"it answers {line[:80]!r}")
     if headers.get("sec-websocket-accept") != _accept(key):
         raise ValueError("it does not speak WebSocket")
-    if headers.get("sec-websocket-protocol") != PROTOCOL:
-        raise ValueError("it is no push socket over WebSocket")
+    if headers.get("sec-websocket-protocol") != web_protocol(listening):
+        raise ValueError("it is another socket over WebSocket")
 
 
 def _head_of(text: bytes) -> tuple[str, dict[str, str]]:
