@@ -18,14 +18,17 @@ import trustme
 
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.nng.bind import abstract_name
+from eventgraph.pipes.nng.source import OVERHEAD, READ_AHEAD
 from eventgraph.pipes.nng.sp import Protocol
 from eventgraph.pipes.nng.web import web_answer
 from eventgraph.pipes.transport import Pull, Push, Tls, Transport
 from eventgraph.pipes.transports import open_transport
 
-from .transport_support import LIMIT, QUICK, certificates, free_port, until
+from .transport_support import LIMIT, QUICK, certificates, free_port, nng_tls, tls_of, until
 
 AUTHORITY = trustme.CA()
+SCHEMES = ["tcp", "ipc", "ws", "tls+tcp", "wss"]
+SIZES = (0, 1, 125, 126, 65_536, 3_000_001)
 IMPATIENT = msgspec.structs.replace(QUICK, keepalive=0.2)
 
 
@@ -98,30 +101,36 @@ async def test_nanocat_sends_into_a_pull(nng: Transport, scheme: str, tmp_path: 
     await nanocat.wait()
 
 
-@pytest.mark.parametrize("scheme", ["tcp", "ipc", "ws"])
-async def test_a_pull_of_nng_itself_receives(nng: Transport, scheme: str, tmp_path: Path) -> None:
-    push = nng.push(f"ipc://{tmp_path}/socket" if scheme == "ipc" else f"{scheme}://127.0.0.1:0")
-    with pynng.Pull0(recv_max_size=0) as pull:
-        pull.dial(push.url, block=False)
-        for size in (0, 1, 125, 126, 65_536, 3_000_001):
-            message = os.urandom(size)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(push.send, message)
-                with trio.fail_after(LIMIT):
-                    assert await pull.arecv() == message
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_pull_of_nng_itself_receives(scheme: str, tmp_path: Path) -> None:
+    tls = tls_of(scheme, tmp_path, AUTHORITY)
+    async with open_transport("nng", QUICK, tls) as transport:
+        url = f"ipc://{tmp_path}/socket" if scheme == "ipc" else f"{scheme}://127.0.0.1:0"
+        push = transport.push(url)
+        with pynng.Pull0(recv_max_size=0, tls_config=nng_tls(tls, listens=False)) as pull:
+            pull.dial(push.url, block=False)
+            for size in SIZES:
+                message = os.urandom(size)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(push.send, message)
+                    with trio.fail_after(LIMIT):
+                        assert await pull.arecv() == message
 
 
-@pytest.mark.parametrize("scheme", ["tcp", "ipc", "ws"])
-async def test_a_push_of_nng_itself_sends(nng: Transport, scheme: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_push_of_nng_itself_sends(scheme: str, tmp_path: Path) -> None:
+    tls = tls_of(scheme, tmp_path, AUTHORITY)
     url = f"ipc://{tmp_path}/s" if scheme == "ipc" else f"{scheme}://127.0.0.1:{free_port()}"
-    pull = nng.pull()
-    with pynng.Push0(listen=url) as push:
-        pull.dial(url)
-        for size in (0, 1, 125, 126, 65_536, 3_000_001):
-            message = os.urandom(size)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(push.asend, message)
-                assert await text(pull) == message
+    async with open_transport("nng", QUICK, tls) as transport:
+        pull = transport.pull()
+        with pynng.Push0(tls_config=nng_tls(tls, listens=True)) as push:
+            push.listen(url)
+            pull.dial(url)
+            for size in SIZES:
+                message = os.urandom(size)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(push.asend, message)
+                    assert await text(pull) == message
 
 
 async def test_cutting_connections_under_load_harms_nothing(nng: Transport) -> None:
@@ -361,6 +370,47 @@ async def test_a_push_that_babbles_over_websocket_is_left_and_dialled_again(
         await until(lambda: pull.connections == 0)
         accepted.close()
     listener.close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"",  # says nothing
+        b"\0SP\0\0\x51\0\0",  # another pull
+        b"\0SP\0\0\x50\0\0" + b"\xff" * 8,  # as large as can be said
+        b"\0SP\0\0\x50\0\0" + (1000).to_bytes(8, "big") + b"cut",
+        os.urandom(100_000),
+    ],
+)
+async def test_a_push_that_babbles_is_left_and_dialled_again(words: bytes) -> None:
+    async with open_transport("nng", IMPATIENT) as transport:
+        with socket.create_server(("127.0.0.1", free_port())) as listener:
+            pull = transport.pull()
+            pull.dial(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+            for _ in range(2):
+                accepted, _ = await trio.to_thread.run_sync(listener.accept)
+                accepted.send(words)
+                if words.endswith(b"cut"):
+                    accepted.shutdown(socket.SHUT_WR)
+                await trio.to_thread.run_sync(accepted.recv, 8)
+                with suppress(ConnectionResetError):
+                    assert not await trio.to_thread.run_sync(accepted.recv, 8)
+                accepted.close()
+            assert pull.connections == 0
+
+
+async def test_what_nobody_receives_is_not_read(nng: Transport) -> None:
+    push, pull = nng.push("tcp://127.0.0.1:0"), nng.pull()
+    pull.dial(push.url)
+    (source,) = pull._sources.values()  # type: ignore[attr-defined]
+    for size in (0, 100, READ_AHEAD):
+        with trio.move_on_after(0.2):
+            while True:
+                await push.send(bytes(size))
+        assert source._size <= READ_AHEAD + size + OVERHEAD
+        with trio.move_on_after(0.1):
+            while True:
+                await pull.receive()
 
 
 async def test_a_server_that_is_no_push_is_dialled_in_vain(nng: Transport) -> None:

@@ -14,10 +14,9 @@ import trustme
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.nng.sp import Protocol, greeting, stream_frame
 from eventgraph.pipes.nng.web import END, web_answer, web_frame
-from eventgraph.pipes.transport import Tls
 from eventgraph.pipes.transports import open_transport
 
-from .transport_support import LIMIT, QUICK, certificates, free_port
+from .transport_support import LIMIT, QUICK, free_port, nng_tls, tls_of
 
 AUTHORITY = trustme.CA()
 IMPATIENT = msgspec.structs.replace(QUICK, keepalive=0.2)
@@ -25,24 +24,6 @@ SCHEMES = ["tcp", "ipc", "ws", "tls+tcp", "wss"]
 SIZES = (0, 1, 121, 122, 65_532, 65_536, 3_000_001)
 
 Talk = Callable[[trio.SocketStream], Awaitable[None]]
-
-
-def tls_of(scheme: str, directory: Path) -> Tls | None:
-    return certificates(directory, AUTHORITY) if scheme in ("tls+tcp", "wss") else None
-
-
-def nng_tls(tls: Tls | None, *, listens: bool) -> pynng.TLSConfig | None:
-    """The same certificates for a socket of nng's own."""
-    if tls is None:
-        return None
-    return pynng.TLSConfig(
-        pynng.TLSConfig.MODE_SERVER if listens else pynng.TLSConfig.MODE_CLIENT,
-        server_name=None if listens else "127.0.0.1",
-        ca_string=tls.ca.read_text(),
-        own_cert_string=tls.certificate.read_text(),
-        own_key_string=tls.key.read_text(),
-        auth_mode=pynng.TLSConfig.AUTH_MODE_REQUIRED,
-    )
 
 
 @asynccontextmanager
@@ -93,7 +74,7 @@ async def answer_well(stream: trio.SocketStream) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_nng_itself_answers(scheme: str, tmp_path: Path) -> None:
-    tls = tls_of(scheme, tmp_path)
+    tls = tls_of(scheme, tmp_path, AUTHORITY)
     url = f"ipc://{tmp_path}/s" if scheme == "ipc" else f"{scheme}://127.0.0.1:{free_port()}"
     with pynng.Rep0(recv_max_size=0, tls_config=nng_tls(tls, listens=True)) as answerer:
         answerer.listen(url)

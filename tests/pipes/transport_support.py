@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import pynng  # type: ignore[import-untyped]  # has no types
 import trio
 import trustme
 
@@ -12,6 +13,25 @@ from eventgraph.pipes.transport import SocketLimits, Tls
 
 QUICK = SocketLimits(max_message_size=17 << 20, reconnect_min=0.01, reconnect_max=0.1)
 LIMIT = 10.0  # seconds; far more than anything takes
+
+
+def tls_of(scheme: str, directory: Path, authority: trustme.CA) -> Tls | None:
+    """Certificates, where the scheme needs them."""
+    return certificates(directory, authority) if scheme in ("tls+tcp", "wss") else None
+
+
+def nng_tls(tls: Tls | None, *, listens: bool) -> pynng.TLSConfig | None:
+    """The same certificates for a socket of nng's own."""
+    if tls is None:
+        return None
+    return pynng.TLSConfig(
+        pynng.TLSConfig.MODE_SERVER if listens else pynng.TLSConfig.MODE_CLIENT,
+        server_name=None if listens else "127.0.0.1",
+        ca_string=tls.ca.read_text(),
+        own_cert_string=tls.certificate.read_text(),
+        own_key_string=tls.key.read_text(),
+        auth_mode=pynng.TLSConfig.AUTH_MODE_REQUIRED,
+    )
 
 
 def certificates(directory: Path, authority: trustme.CA, host: str = "127.0.0.1") -> Tls:

@@ -1,6 +1,5 @@
 """Connections that carry SP: bytes to and fro over TCP, TLS or a Unix socket."""
 
-import contextlib
 import socket
 import ssl
 from abc import ABC, abstractmethod
@@ -93,12 +92,6 @@ class PlainConnection(Connection):
             except BlockingIOError:
                 await self._wait(trio.lowlevel.wait_writable)
         self._rest = memoryview(b"")
-
-    async def end(self) -> None:
-        """Say that nothing more comes, and wait until the other side has read all and hung up."""
-        with contextlib.suppress(*GONE):
-            self._socket.shutdown(socket.SHUT_WR)
-            await self.read(1)
 
     async def _wait(self, wait: Callable[[socket.socket], Awaitable[None]]) -> None:
         if self.closed:

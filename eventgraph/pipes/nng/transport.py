@@ -17,7 +17,7 @@ from eventgraph.background import open_background
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.nng.answerer import NngAnswerer
 from eventgraph.pipes.nng.asker import SpAsker
-from eventgraph.pipes.nng.pull import NngPull
+from eventgraph.pipes.nng.pull import SpPull
 from eventgraph.pipes.nng.push import SpPush
 from eventgraph.pipes.nng.socket import Certificates, Closer, Means
 from eventgraph.pipes.transport import Answerer, Asker, Pull, Push, SocketLimits, Tls, Transport
@@ -49,7 +49,7 @@ class NngTransport(Transport):
         return push
 
     def pull(self, on_change: Callable[[], None] = lambda: None) -> Pull:
-        pull = NngPull(self._means, on_change)
+        pull = SpPull(self._means, on_change)
         self._means.ends.add(pull)
         return pull
 
