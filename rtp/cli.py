@@ -15,7 +15,7 @@ from rtp.errors import RtpError
 
 PROGRAM: Final = "eventgraph"
 OWN_PACKAGES: Final = frozenset({"eventgraph", "rtp", "benchmarks"})
-EXTRAS: Final = {"ifaddr": "pipes", "pynng": "pipes", "zmq": "zmq"}
+EXTRAS: Final = {"ifaddr": "pipes", "zmq": "zmq"}
 """Which extra has a package; all others are of ``rtp``."""
 
 

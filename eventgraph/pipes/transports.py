@@ -10,7 +10,7 @@ from eventgraph.plugins import find_plugin
 
 ENTRY_POINTS: Final = "eventgraph.pipes.transports"
 """Group in which packages name what opens a `Transport`: called with limits and certificates."""
-EXTRAS: Final = {"pynng": "pipes", "zmq": "zmq"}  # that bring a library
+EXTRAS: Final = {"zmq": "zmq"}  # that bring a library
 
 Open = Callable[[SocketLimits, Tls | None], AbstractAsyncContextManager[Transport]]
 

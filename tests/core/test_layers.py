@@ -42,10 +42,9 @@ def test_eventgraph_never_imports_rtp() -> None:
 
 
 def test_libraries_stay_in_their_layer() -> None:
-    for library in ("aiortc", "starlette", "hypercorn", "cyclopts"):
+    for library in ("aiortc", "starlette", "hypercorn", "cyclopts", "pynng"):
         assert outside("eventgraph", library) == []
     for library, package in (
-        ("pynng", "pipes.nng"),
         ("zmq", "pipes.zmq"),
         ("httpx", "pipes.etcd"),
         ("av", "flows.conversion"),

@@ -1,9 +1,11 @@
 """Questions over the nng transport: real nng at the other end, and hostile ones."""
 
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from subprocess import PIPE
 
 import msgspec
 import pynng  # type: ignore[import-untyped]  # has no types
@@ -13,10 +15,11 @@ import trustme
 
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.nng.sp import Protocol, greeting, stream_frame
-from eventgraph.pipes.nng.web import END, web_answer, web_frame
+from eventgraph.pipes.nng.web import END, masked_web_frame, web_answer, web_frame, web_request
+from eventgraph.pipes.transport import Answerer, Transport
 from eventgraph.pipes.transports import open_transport
 
-from .transport_support import LIMIT, QUICK, free_port, nng_tls, tls_of
+from .transport_support import LIMIT, QUICK, free_port, nng_tls, tls_of, until
 
 AUTHORITY = trustme.CA()
 IMPATIENT = msgspec.structs.replace(QUICK, keepalive=0.2)
@@ -233,3 +236,235 @@ async def test_questions_over_websocket_are_masked_and_pings_answered() -> None:
         asker = transport.asker(f"ws://127.0.0.1:{port}/")
         assert await asker.ask(b"question", LIMIT) == b"answer"
     assert (frames[0][:2], frames[1], frames[2]) == (b"\x82\x8c", b"question", b"\x8a\x82")
+
+
+# We answer
+
+
+@pytest.fixture
+async def nng() -> AsyncIterator[Transport]:
+    async with open_transport("nng", QUICK) as transport:
+        yield transport
+
+
+@asynccontextmanager
+async def answering(
+    transport: Transport, answer: Callable[[bytes], bytes] = bytes.upper, scheme: str = "tcp"
+) -> AsyncIterator[Answerer]:
+    answerer = transport.answerer(f"{scheme}://127.0.0.1:0")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answerer.serve, answer)
+        yield answerer
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def greeted(
+    answerer: Answerer, *, protocol: Protocol = Protocol.REQ
+) -> AsyncIterator[trio.SocketStream]:
+    """A connection that says what it likes."""
+    port = int(answerer.url.rpartition(":")[2])
+    with trio.fail_after(LIMIT):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(greeting(protocol))
+            assert await exactly(stream, 8) == greeting(Protocol.REP)
+            yield stream
+
+
+async def is_cut(stream: trio.SocketStream) -> None:
+    with suppress(trio.BrokenResourceError):
+        while await stream.receive_some():
+            pass
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_nng_itself_asks(scheme: str, tmp_path: Path) -> None:
+    tls = tls_of(scheme, tmp_path, AUTHORITY)
+    async with open_transport("nng", QUICK, tls) as transport:
+        url = f"ipc://{tmp_path}/s" if scheme == "ipc" else f"{scheme}://127.0.0.1:0"
+        answerer = transport.answerer(url)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answerer.serve, lambda question: question[::-1])
+            with pynng.Req0(recv_max_size=0, tls_config=nng_tls(tls, listens=False)) as asker:
+                asker.dial(answerer.url, block=False)
+                for size in SIZES:
+                    message = os.urandom(size)
+                    with trio.fail_after(LIMIT):
+                        await asker.asend(message)
+                        assert await asker.arecv() == message[::-1]
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.interop("nanomsg-utils")
+@pytest.mark.parametrize("scheme", ["tcp", "ipc", "ws"])
+async def test_nanocat_asks_and_answers(nng: Transport, scheme: str, tmp_path: Path) -> None:
+    def url(port: int, name: str) -> str:
+        return f"ipc://{tmp_path}/{name}" if scheme == "ipc" else f"{scheme}://127.0.0.1:{port}"
+
+    answerer = nng.answerer(url(0, "ours"))
+    theirs = url(free_port(), "theirs")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answerer.serve, bytes.upper)
+        command = ["nanocat", "--req", "--connect", answerer.url, "--data", "plain", "--raw"]
+        nanocat = await trio.lowlevel.open_process([*command, "-i", "0.01"], stdout=PIPE)
+        assert nanocat.stdout is not None
+        heard = b""
+        with trio.fail_after(LIMIT):
+            while heard != b"PLAIN" * 3:
+                heard += await nanocat.stdout.receive_some(15 - len(heard))
+        nanocat.kill()
+        await nanocat.wait()
+        await nanocat.stdout.aclose()
+        nursery.cancel_scope.cancel()
+    command = ["nanocat", "--rep", "--bind", theirs, "--data", "answer"]
+    nanocat = await trio.lowlevel.open_process(command)
+    asker = nng.asker(theirs)
+    for _ in range(3):
+        assert await asker.ask(b"plain", LIMIT) == b"answer"
+    nanocat.kill()
+    await nanocat.wait()
+
+
+async def test_garbage_does_not_stop_the_answers(nng: Transport) -> None:
+    answerer = nng.answerer("tcp://127.0.0.1:0")
+    address = ("127.0.0.1", int(answerer.url.rpartition(":")[2]))
+    greeting = b"\0SP\0\0\x30\0\0"
+    asker = nng.asker(answerer.url)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answerer.serve, bytes.upper)
+        for words in (
+            *(b"", os.urandom(1000), greeting, greeting + (3).to_bytes(8, "big") + b"abc"),
+            *(greeting + b"\xff" * 8, greeting + (8).to_bytes(8, "big") + b"\0\0\0\1" * 2),
+            greeting + (8).to_bytes(8, "big") + b"\x80\0\0\1left",  # and gone without the answer
+        ):
+            with socket.create_connection(address) as peer:
+                peer.send(words)
+            assert await asker.ask(b"still", LIMIT) == b"STILL"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("devices", [0, 1, 7])
+async def test_all_ids_before_a_question_come_back(nng: Transport, devices: int) -> None:
+    ids = b"\x7f\0\0\1" * devices + b"\x80\0\0\2"
+    async with answering(nng) as answerer, greeted(answerer) as stream:
+        await stream.send_all(framed(ids + b"first") + framed(ids + b"second"))
+        expected = framed(ids + b"FIRST") + framed(ids + b"SECOND")
+        assert await exactly(stream, len(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        framed(b""),
+        framed(b"\x80\0\0"),
+        framed(b"\0\0\0\1" * 2),
+        framed(b"\0\0\0\1" * 8 + b"\x80\0\0\1"),  # through more devices than are allowed
+        framed(b"\0" * (1 << 20)),
+        b"\xff" * 8,
+        (QUICK.max_message_size + 33).to_bytes(8, "big"),
+        framed(b"\x80\0\0\1" + bytes(QUICK.max_message_size + 1)),
+    ],
+)
+async def test_who_asks_what_is_no_question_is_cut(nng: Transport, message: bytes) -> None:
+    async with answering(nng) as answerer, greeted(answerer) as stream:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(is_cut, stream)
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(message)
+        assert await nng.asker(answerer.url).ask(b"still", LIMIT) == b"STILL"
+
+
+@pytest.mark.parametrize("protocol", [Protocol.PULL, Protocol.REP])
+async def test_who_is_no_asker_is_cut(nng: Transport, protocol: Protocol) -> None:
+    async with answering(nng) as answerer, greeted(answerer, protocol=protocol) as stream:
+        await is_cut(stream)
+
+
+async def test_half_a_question_stops_nobody(nng: Transport) -> None:
+    async with answering(nng) as answerer, greeted(answerer) as stream:
+        await stream.send_all((1 << 20).to_bytes(8, "big") + b"\x80\0\0\1and then")
+        assert await nng.asker(answerer.url).ask(b"still", LIMIT) == b"STILL"
+        await stream.send_all(bytes((1 << 20) - 12))
+        assert (await exactly(stream, 20))[12:] == b"AND THEN"
+
+
+async def test_silent_connections_keep_no_asker_out() -> None:
+    async with open_transport("nng", IMPATIENT) as transport, answering(transport) as answerer:
+        address = ("127.0.0.1", int(answerer.url.rpartition(":")[2]))
+        peers = [socket.create_connection(address) for _ in range(100)]
+        assert await transport.asker(answerer.url).ask(b"still", LIMIT) == b"STILL"
+        for peer in peers:
+            peer.close()
+
+
+async def test_of_too_many_connections_the_longest_silent_is_cut(
+    nng: Transport, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("eventgraph.pipes.nng.answerer.MAX_ASKERS", 4)
+    async with answering(nng) as answerer, greeted(answerer) as first, greeted(answerer) as second:
+        for stream in (second, first):
+            await stream.send_all(framed(b"\x80\0\0\1x"))
+            assert await exactly(stream, 13) == framed(b"\x80\0\0\1X")
+        for _ in range(3):
+            assert await nng.asker(answerer.url).ask(b"still", LIMIT) == b"STILL"
+        await is_cut(second)
+        await first.send_all(framed(b"\x80\0\0\1y"))
+        assert await exactly(first, 13) == framed(b"\x80\0\0\1Y")
+    assert caplog.text.count("silent for longest") == 1
+
+
+async def test_questions_that_nobody_answers_are_bounded(
+    nng: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventgraph.pipes.nng.answerer.MAX_ASKERS", 4)
+    answerer = nng.answerer("tcp://127.0.0.1:0")
+    waiting = answerer._questions  # type: ignore[attr-defined]
+    for count in range(1, 9):
+        async with greeted(answerer) as stream:
+            await stream.send_all(framed(b"\x80\0\0\1" + bytes((count,))) * 9)
+            await until(lambda count=count: waiting and waiting[-1].text == bytes((count,)))  # type: ignore[misc]
+        assert len(waiting) <= 4
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answerer.serve, bytes.upper)
+        assert await nng.asker(answerer.url).ask(b"late", LIMIT) == b"LATE"
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_does_not_read_its_answer_is_cut() -> None:
+    async with (
+        open_transport("nng", IMPATIENT) as transport,
+        answering(transport, lambda _: bytes(16 << 20)) as answerer,
+        greeted(answerer) as stream,
+    ):
+        await stream.send_all(framed(b"\x80\0\0\1x"))
+        await until(lambda: not answerer._acceptor._open)  # type: ignore[attr-defined]
+        await is_cut(stream)
+
+
+async def test_frames_of_who_asks_over_websocket_must_be_masked(nng: Transport) -> None:
+    async with answering(nng, scheme="ws") as answerer:
+        port = int(answerer.url.rpartition(":")[2])
+        ping = b"\x89\x82" + bytes(4) + b"hi"
+        with trio.fail_after(LIMIT):
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(web_request("x", "/", Protocol.REP, "key"))
+                assert (await stream.receive_some()).endswith(END)
+                asked = b"\x80\0\0\1masked"
+                await stream.send_all(ping + b"".join(masked_web_frame(asked)))
+                assert await exactly(stream, 4) == b"\x8a\x02hi"
+                assert await exactly(stream, 12) == b"\x82\x0a\x80\0\0\1MASKED"
+                await stream.send_all(b"".join(web_frame(asked)))
+                assert not await stream.receive_some()
+
+
+async def test_who_does_not_read_answers_stops_nobody(nng: Transport) -> None:
+    answerer = nng.answerer("tcp://127.0.0.1:0")
+    asker = nng.asker(answerer.url)
+    question = (8).to_bytes(8, "big") + b"\x80\0\0\1ask!"
+    with socket.create_connection(("127.0.0.1", int(answerer.url.rpartition(":")[2]))) as peer:
+        peer.send(b"\0SP\0\0\x30\0\0" + question * 100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answerer.serve, lambda question: bytes(1 << 20))
+            for _ in range(3):
+                assert len(await asker.ask(b"honest", LIMIT)) == 1 << 20
+            nursery.cancel_scope.cancel()

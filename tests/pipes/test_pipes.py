@@ -627,7 +627,7 @@ async def test_leaving_leaves_nothing(opened: Open) -> None:
     tasks, before = trio.lowlevel.current_statistics().tasks_living, descriptors()
     for _ in range(5):
         await once()
-    await trio.sleep(0.1)  # nng closes in threads of its own
+    await trio.testing.wait_all_tasks_blocked()
     assert trio.lowlevel.current_statistics().tasks_living == tasks
     assert descriptors() <= before
 

@@ -494,7 +494,7 @@ async def test_nothing_is_left_behind(case: Case) -> None:
                 pull.close()
             await use(transport)
     gc.collect()
-    await until(lambda: descriptors() <= before)  # nng takes some away on a thread of its own
+    await until(lambda: descriptors() <= before)  # zmq takes some away on a thread of its own
     assert threads() == threads_before
     assert case.scheme != "ipc" or not [p for p in case.directory.iterdir() if p.is_socket()]
 

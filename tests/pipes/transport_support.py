@@ -68,7 +68,8 @@ def descriptors() -> int:
 def threads() -> list[str]:
     """The names of all threads, also of those that Python does not know.
 
-    Without nng's own, which stay, and trio's, which stay for some seconds.
+    Without those of nng, which tests put at the other end and which stay, and trio's, which stay
+    for some seconds.
     """
     names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     return sorted(name for name in names if not name.startswith(("nng:", "Trio thread")))

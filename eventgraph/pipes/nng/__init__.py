@@ -1,11 +1,12 @@
-"""The transport over nng: pull, questions and answers are nng's, the push end is ours.
+"""The transport of nng, which speaks SP, the protocols of nanomsg and nng, itself.
 
 From the top down::
 
-    transport                    makes sockets
-    push  pull  questions        the ends
-    bridge  reader               pull over WebSocket
-    greeting  connection  bind   what the push end is made of
-    connections  socket          what nng's sockets share
-    web  sp                      pure: the wire
+    transport                       makes sockets
+    push  pull  answerer  asker     the ends
+    acceptor  source  dialling      who has dialled; whom we dial
+    greeting  reader  framing       coming to terms; messages from and to a connection
+    connection  bind                the kernel's sockets
+    means                           what the sockets of a transport share
+    web  sp                         pure: the wire
 """

@@ -10,20 +10,15 @@ from itertools import count
 import trio
 
 from eventgraph.pipes.errors import TransportError
-from eventgraph.pipes.nng.dialling import UNREACHED, dial
+from eventgraph.pipes.nng.connection import GONE
+from eventgraph.pipes.nng.dialling import dial
+from eventgraph.pipes.nng.framing import framing
+from eventgraph.pipes.nng.means import Means, closed, refuse_too_large
 from eventgraph.pipes.nng.reader import Reader
-from eventgraph.pipes.nng.socket import Means, closed, refuse_too_large
-from eventgraph.pipes.nng.sp import ID_SIZE, Message, Protocol, stream_frame, unix_frame
-from eventgraph.pipes.nng.web import masked_web_frame
+from eventgraph.pipes.nng.sp import ID_SIZE, Message, Protocol
 from eventgraph.pipes.transport import Asker
 from eventgraph.pipes.url import Url
 
-_FRAMES = {
-    "ipc": unix_frame,
-    "inproc": unix_frame,
-    "ws": masked_web_frame,
-    "wss": masked_web_frame,
-}
 _WHO_ASKED = 1 << 31  # the bit of the last id
 
 _logger = logging.getLogger(__name__)
@@ -38,7 +33,7 @@ class SpAsker(Asker):
     def __init__(self, url: Url, means: Means) -> None:
         self._url = url
         self._means = means
-        self._frame = _FRAMES.get(url.scheme, stream_frame)
+        self._frame = framing(url, dialled=True)
         self._closed = False
         self._one_at_a_time = trio.Lock()
         self._asking = trio.CancelScope()
@@ -68,7 +63,7 @@ class SpAsker(Asker):
                     self._answers = await dial(self._url, self._means, Protocol.REQ)
                 await self._answers.connection.write(frame)
                 return await _answer(self._answers, asked_by)
-            except UNREACHED as error:
+            except GONE as error:
                 self._hang_up()
                 _logger.debug("%s: %s", self._url, error)
             except BaseException:

@@ -10,8 +10,8 @@ import trio
 
 from eventgraph.pipes.nng.sp import Message
 
-GONE = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
-"""What a connection raises when it is cut, by either side."""
+GONE = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
+"""What is raised when a connection is cut, by either side, or takes too long to come to terms."""
 
 T = TypeVar("T")
 Heard = TypeVar("Heard", bytes, int)

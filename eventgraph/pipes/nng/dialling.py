@@ -6,24 +6,20 @@ import trio
 
 from eventgraph.pipes.nng.bind import abstract_name, check_own_process
 from eventgraph.pipes.nng.connection import (
-    GONE,
     Connection,
     PlainConnection,
     TlsConnection,
     watch,
 )
 from eventgraph.pipes.nng.greeting import greet
+from eventgraph.pipes.nng.means import Means
 from eventgraph.pipes.nng.reader import Reader
-from eventgraph.pipes.nng.socket import Means
 from eventgraph.pipes.nng.sp import Protocol
 from eventgraph.pipes.url import TLS, Url
 
-UNREACHED = (*GONE, trio.TooSlowError)
-"""What `dial` raises when it does not succeed."""
-
 
 async def dial(url: Url, means: Means, ours: Protocol) -> Reader:
-    """Connect and come to terms, within the keepalive time; raises what `UNREACHED` lists."""
+    """Connect and come to terms, within the keepalive time; raises what `GONE` lists."""
     with trio.fail_after(means.limits.keepalive):
         connection = await _connect(url, means)
         try:

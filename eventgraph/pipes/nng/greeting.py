@@ -33,7 +33,7 @@ async def greet(
     Returns:
         What reads its messages.
     Raises:
-        BrokenResourceError: it is not what we need, or cut; also what else `GONE` lists.
+        BrokenResourceError: it is not what we need, or cut; also others of `GONE`.
     """
     max_size += ours.header
     if url.scheme not in WEB:

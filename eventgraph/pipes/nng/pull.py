@@ -6,7 +6,7 @@ from collections.abc import Callable
 import trio
 
 from eventgraph.parking import ParkedTask
-from eventgraph.pipes.nng.socket import Means, closed
+from eventgraph.pipes.nng.means import Means, closed
 from eventgraph.pipes.nng.source import Source
 from eventgraph.pipes.transport import Pull
 from eventgraph.pipes.url import dial_url

@@ -24,17 +24,30 @@ MAX_CONTROL = 125  # bytes in a control frame
 
 
 class Reader(ABC):
-    """What the other side says; raises what `GONE` lists when it is cut, or says nonsense."""
+    """What the other side says; raises what `GONE` lists when it is cut, or says nonsense.
+
+    Attributes:
+        connection: what it reads from.
+        pong: called with the answer to a ping.
+    """
+
+    pong: Callable[[bytes], Awaitable[None]]
 
     def __init__(self, connection: Connection, max_size: int) -> None:
         self.connection = connection
         self._max_size = max_size
         self._heard = b""
         self._at = 0  # in ``_heard``: what is before has been taken
+        self.pong = connection.write
 
     @abstractmethod
     async def message(self) -> bytes | bytearray:
         """The next."""
+
+    async def silence(self) -> None:
+        """Until it is cut; one that has nothing to say, and does, is nonsense."""
+        await self.exactly(1)
+        raise trio.BrokenResourceError("it talks, which it should not")
 
     async def until(self, end: bytes, limit: int) -> bytes:
         """What comes up to an end, and with it; at the most so many bytes."""
@@ -95,12 +108,11 @@ class UnixReader(Reader):
 
 
 class WebReader(Reader):
-    """Over WebSocket; pings are answered by ``pong``, which by default writes at once."""
+    """Over WebSocket."""
 
     def __init__(self, connection: Connection, max_size: int, *, dialled: bool) -> None:
         super().__init__(connection, max_size)
         self._dialled = dialled
-        self.pong: Callable[[bytes], Awaitable[None]] = connection.write
 
     async def message(self) -> bytes | bytearray:
         message: bytearray | None = None
@@ -119,6 +131,10 @@ class WebReader(Reader):
                 await self.pong(pong_frame(payload, masked=self._dialled))
             elif opcode != PONG:
                 raise trio.BrokenResourceError(f"it sends a frame that begins with {first:#x}")
+
+    async def silence(self) -> None:
+        await self.message()  # also answers pings
+        raise trio.BrokenResourceError("it talks, which it should not")
 
     async def _payload(self, second: int, before: int, *, control: bool) -> bytes | bytearray:
         masked, size = bool(second & MASKED), second & 0x7F

@@ -8,9 +8,10 @@ from contextlib import closing
 import trio
 
 from eventgraph.parking import ParkedTask
-from eventgraph.pipes.nng.dialling import UNREACHED, dial
+from eventgraph.pipes.nng.connection import GONE
+from eventgraph.pipes.nng.dialling import dial
+from eventgraph.pipes.nng.means import Means
 from eventgraph.pipes.nng.reader import Reader
-from eventgraph.pipes.nng.socket import Means
 from eventgraph.pipes.nng.sp import Protocol
 from eventgraph.pipes.url import Url
 
@@ -75,7 +76,7 @@ class Source:
                     pause = limits.reconnect_min
                     with closing(reader.connection):
                         await self._read(reader)
-                except UNREACHED as error:
+                except GONE as error:
                     _logger.debug("%s: %s", self._url, error)
                 await trio.sleep(pause)
                 pause = min(2 * pause, limits.reconnect_max)

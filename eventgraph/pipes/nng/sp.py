@@ -62,9 +62,13 @@ def unix_frame(message: Message) -> tuple[bytes, Message]:
     return b"\x01" + len(message).to_bytes(8, "big"), message
 
 
-def split_question(message: bytes | bytearray) -> tuple[bytes, bytes] | None:
-    """The ids before a question, and the question; None when the ids do not end."""
+def split_question(message: bytes | bytearray) -> tuple[bytes, bytes]:
+    """The ids before a question, and the question.
+
+    Raises:
+        ValueError: the ids do not end.
+    """
     for end in range(ID_SIZE, min(len(message), MAX_IDS * ID_SIZE) + 1, ID_SIZE):
         if message[end - ID_SIZE] & WHO_ASKED:
             return bytes(message[:end]), bytes(memoryview(message)[end:])
-    return None
+    raise ValueError("it asks a question whose ids do not end")

@@ -1,10 +1,8 @@
 """The nng transport, the default one: tcp, ws, ipc and inproc; with certificates tls+tcp and wss.
 
-nng speaks the protocols of nanomsg (SP), so other programs can stand at either end. It has no
-heartbeat: that a connection is half-open, the layer above must find out.
-
-nng's threads (``nng:…``) start with its first socket and stay until the process ends. Do not
-fork once there is one.
+It speaks the protocols of nanomsg and nng (SP), so programs that use these can stand at either
+end. SP has no heartbeat: that a connection is half-open, the layer above must find out, unless
+TCP does.
 """
 
 import ssl
@@ -15,11 +13,11 @@ import trio
 
 from eventgraph.background import open_background
 from eventgraph.pipes.errors import TransportError
-from eventgraph.pipes.nng.answerer import NngAnswerer
+from eventgraph.pipes.nng.answerer import SpAnswerer
 from eventgraph.pipes.nng.asker import SpAsker
+from eventgraph.pipes.nng.means import Means
 from eventgraph.pipes.nng.pull import SpPull
 from eventgraph.pipes.nng.push import SpPush
-from eventgraph.pipes.nng.socket import Certificates, Closer, Means
 from eventgraph.pipes.transport import Answerer, Asker, Pull, Push, SocketLimits, Tls, Transport
 from eventgraph.pipes.url import dial_url, listen_url
 
@@ -36,9 +34,7 @@ class NngTransport(Transport):
             self.schemes,
             limits,
             nursery,
-            Closer(nursery),
             set(),
-            _load(tls) if tls else None,
             _context(tls, ssl.PROTOCOL_TLS_SERVER) if tls else None,
             _context(tls, ssl.PROTOCOL_TLS_CLIENT) if tls else None,
         )
@@ -54,7 +50,7 @@ class NngTransport(Transport):
         return pull
 
     def answerer(self, url: str) -> Answerer:
-        answerer = NngAnswerer(listen_url(url, self.schemes), self._means)
+        answerer = SpAnswerer(listen_url(url, self.schemes), self._means)
         self._means.ends.add(answerer)
         return answerer
 
@@ -80,19 +76,8 @@ async def open_nng(limits: SocketLimits, tls: Tls | None) -> AsyncIterator[Trans
             transport.close()
 
 
-def _load(tls: Tls) -> Certificates:
-    try:
-        certificates = Certificates(
-            tls.ca.read_text(), tls.certificate.read_text(), tls.key.read_text()
-        )
-    except (OSError, UnicodeDecodeError) as error:
-        raise TransportError(f"cannot read a file of the certificates: {error}") from error
-    certificates.server()  # a wrong one shows now
-    return certificates
-
-
 def _context(tls: Tls, protocol: int) -> ssl.SSLContext:
-    """The same for what is not nng's: each side asks the other for a certificate."""
+    """For one side; each asks the other for a certificate."""
     try:
         context = ssl.SSLContext(protocol)
         context.verify_mode = ssl.CERT_REQUIRED
