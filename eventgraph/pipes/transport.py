@@ -182,4 +182,4 @@ class Transport(ABC):
 
     @abstractmethod
     def asker(self, url: str) -> Asker:
-        """Dial in the background. Raises as `Pull.dial`."""
+        """Dial in the background, or with the first question. Raises as `Pull.dial`."""

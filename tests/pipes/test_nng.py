@@ -20,11 +20,21 @@ from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.nng.bind import abstract_name
 from eventgraph.pipes.nng.source import OVERHEAD, READ_AHEAD
 from eventgraph.pipes.nng.sp import Protocol
-from eventgraph.pipes.nng.web import web_answer, web_request
+from eventgraph.pipes.nng.web import END, web_answer, web_request
 from eventgraph.pipes.transport import Pull, Push, Tls, Transport
 from eventgraph.pipes.transports import open_transport
 
-from .transport_support import LIMIT, QUICK, certificates, free_port, nng_tls, tls_of, until
+from .transport_support import (
+    LIMIT,
+    QUICK,
+    certificates,
+    free_port,
+    is_cut,
+    nng_tls,
+    other_side,
+    tls_of,
+    until,
+)
 
 AUTHORITY = trustme.CA()
 SCHEMES = ["tcp", "ipc", "ws", "tls+tcp", "wss"]
@@ -145,6 +155,25 @@ async def test_cutting_connections_under_load_harms_nothing(nng: Transport) -> N
         reached = list(last)
         await until(lambda: all(now > then for now, then in zip(last, reached, strict=True)))
         nursery.cancel_scope.cancel()
+
+
+async def test_cutting_connections_that_have_no_room_harms_nothing(nng: Transport) -> None:
+    push = nng.push("tcp://127.0.0.1:0")
+    for _ in range(20):
+        with connect(push) as peer:
+            peer.send(b"\0SP\0\0\x51\0\0")
+            await until(lambda: push.connections == 1)
+            with trio.move_on_after(0.02):
+                while True:
+                    await push.send(bytes(4096))
+            (connection,) = push._standing  # type: ignore[attr-defined]
+            push._ready.append(connection)  # type: ignore[attr-defined]  # as if it had room
+            push._hand_over(b"", bytes(1 << 20))  # type: ignore[attr-defined]
+            push.hang_up()  # before the task that waits for room has begun
+        await until(lambda: push.connections == 0)
+    pull = nng.pull()
+    pull.dial(push.url)
+    await carries(push, pull)
 
 
 # Certificates
@@ -336,24 +365,26 @@ async def test_who_talks_after_its_greeting_is_cut(nng: Transport) -> None:
 async def test_a_push_that_babbles_over_websocket_is_left_and_dialled_again(
     nng: Transport, frame: bytes
 ) -> None:
-    port = free_port()
-    listener = socket.create_server(("127.0.0.1", port))
-    pull = nng.pull()
-    pull.dial(f"ws://127.0.0.1:{port}/")
-    for _ in range(2):
-        accepted, _ = await trio.to_thread.run_sync(listener.accept)
+    cut = 0
+
+    async def babble(stream: trio.SocketStream) -> None:
+        nonlocal cut
         request = b""
-        while b"\r\n\r\n" not in request:
-            request += await trio.to_thread.run_sync(accepted.recv, 4096)
-        accepted.send(
-            web_answer(request, "/", Protocol.PUSH) + b"\x89\x01p" + b"\x82\x02ok" + frame
-        )
-        assert await text(pull) == b"ok"
-        if not frame:
-            accepted.close()
-        await until(lambda: pull.connections == 0)
-        accepted.close()
-    listener.close()
+        while not request.endswith(END):
+            request += await stream.receive_some()
+        granted = web_answer(request, "/", Protocol.PUSH)
+        await stream.send_all(granted + b"\x89\x01p" + b"\x82\x02ok" + frame)
+        assert (await stream.receive_some())[:2] == b"\x8a\x81"  # the ping is answered
+        if frame:
+            await is_cut(stream)
+            cut += 1
+
+    async with other_side(babble) as port:
+        pull = nng.pull()
+        pull.dial(f"ws://127.0.0.1:{port}/")
+        for count in range(2):
+            assert await text(pull) == b"ok"
+            await until(lambda count=count: cut > count or not frame)  # type: ignore[misc]
 
 
 async def test_a_push_answers_the_pings_of_a_pull(nng: Transport) -> None:
@@ -404,20 +435,21 @@ async def test_who_comes_and_goes_while_nothing_is_sent_leaves_nothing(nng: Tran
     ],
 )
 async def test_a_push_that_babbles_is_left_and_dialled_again(words: bytes) -> None:
-    async with open_transport("nng", IMPATIENT) as transport:
-        with socket.create_server(("127.0.0.1", free_port())) as listener:
-            pull = transport.pull()
-            pull.dial(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
-            for _ in range(2):
-                accepted, _ = await trio.to_thread.run_sync(listener.accept)
-                accepted.send(words)
-                if words.endswith(b"cut"):
-                    accepted.shutdown(socket.SHUT_WR)
-                await trio.to_thread.run_sync(accepted.recv, 8)
-                with suppress(ConnectionResetError):
-                    assert not await trio.to_thread.run_sync(accepted.recv, 8)
-                accepted.close()
-            assert pull.connections == 0
+    cut = 0
+
+    async def babble(stream: trio.SocketStream) -> None:
+        nonlocal cut
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(words)
+        if words.endswith(b"cut"):
+            await stream.send_eof()
+        await is_cut(stream)
+        cut += 1
+
+    async with other_side(babble) as port, open_transport("nng", IMPATIENT) as transport:
+        pull = transport.pull()
+        pull.dial(f"tcp://127.0.0.1:{port}")
+        await until(lambda: cut == 2)
 
 
 async def test_what_nobody_receives_is_not_read(nng: Transport) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE
@@ -11,6 +11,7 @@ import msgspec
 import pynng  # type: ignore[import-untyped]  # has no types
 import pytest
 import trio
+import trio.testing
 import trustme
 
 from eventgraph.pipes.errors import TransportError
@@ -19,30 +20,22 @@ from eventgraph.pipes.nng.web import END, masked_web_frame, web_answer, web_fram
 from eventgraph.pipes.transport import Answerer, Transport
 from eventgraph.pipes.transports import open_transport
 
-from .transport_support import LIMIT, QUICK, free_port, nng_tls, tls_of, until
+from .transport_support import (
+    LIMIT,
+    QUICK,
+    Talk,
+    free_port,
+    is_cut,
+    nng_tls,
+    other_side,
+    tls_of,
+    until,
+)
 
 AUTHORITY = trustme.CA()
 IMPATIENT = msgspec.structs.replace(QUICK, keepalive=0.2)
 SCHEMES = ["tcp", "ipc", "ws", "tls+tcp", "wss"]
 SIZES = (0, 1, 121, 122, 65_532, 65_536, 3_000_001)
-
-Talk = Callable[[trio.SocketStream], Awaitable[None]]
-
-
-@asynccontextmanager
-async def other_side(*talks: Talk) -> AsyncIterator[int]:
-    """A server: one of these for each connection, the last for all further ones. Its port."""
-    left = list(talks)
-
-    async def serve(stream: trio.SocketStream) -> None:
-        talk = left.pop(0) if len(left) > 1 else left[0]
-        with suppress(trio.BrokenResourceError):
-            await talk(stream)
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(trio.serve_tcp, serve, 0)
-        yield listeners[0].socket.getsockname()[1]
-        nursery.cancel_scope.cancel()
 
 
 async def exactly(stream: trio.SocketStream, size: int) -> bytes:
@@ -271,12 +264,6 @@ async def greeted(
             yield stream
 
 
-async def is_cut(stream: trio.SocketStream) -> None:
-    with suppress(trio.BrokenResourceError):
-        while await stream.receive_some():
-            pass
-
-
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_nng_itself_asks(scheme: str, tmp_path: Path) -> None:
     tls = tls_of(scheme, tmp_path, AUTHORITY)
@@ -418,16 +405,18 @@ async def test_questions_that_nobody_answers_are_bounded(
 ) -> None:
     monkeypatch.setattr("eventgraph.pipes.nng.answerer.MAX_ASKERS", 4)
     answerer = nng.answerer("tcp://127.0.0.1:0")
-    waiting = answerer._questions  # type: ignore[attr-defined]
-    for count in range(1, 9):
+    parked = answerer._unanswered  # type: ignore[attr-defined]
+    for count in range(8):
         async with greeted(answerer) as stream:
             await stream.send_all(framed(b"\x80\0\0\1" + bytes((count,))) * 9)
-            await until(lambda count=count: waiting and waiting[-1].text == bytes((count,)))  # type: ignore[misc]
-        assert len(waiting) <= 4
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    assert parked.statistics().tasks_waiting == 4
+    heard = set()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(answerer.serve, bytes.upper)
-        assert await nng.asker(answerer.url).ask(b"late", LIMIT) == b"LATE"
+        nursery.start_soon(answerer.serve, lambda question: heard.add(question) or question)  # type: ignore[func-returns-value]
+        assert await nng.asker(answerer.url).ask(b"late", LIMIT) == b"late"
         nursery.cancel_scope.cancel()
+    assert heard == {b"\x04", b"\x05", b"\x06", b"\x07", b"late"}
 
 
 async def test_who_does_not_read_its_answer_is_cut() -> None:

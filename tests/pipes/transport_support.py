@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pynng  # type: ignore[import-untyped]  # has no types
@@ -12,6 +13,7 @@ import trustme
 from eventgraph.pipes.transport import SocketLimits, Tls
 
 QUICK = SocketLimits(max_message_size=17 << 20, reconnect_min=0.01, reconnect_max=0.1)
+Talk = Callable[[trio.SocketStream], Awaitable[None]]
 LIMIT = 10.0  # seconds; far more than anything takes
 
 
@@ -43,6 +45,29 @@ def certificates(directory: Path, authority: trustme.CA, host: str = "127.0.0.1"
     leaf.cert_chain_pems[0].write_to_path(files.certificate)
     leaf.private_key_pem.write_to_path(files.key)
     return files
+
+
+@asynccontextmanager
+async def other_side(*talks: Talk) -> AsyncIterator[int]:
+    """A server: one of these for each connection, the last for all further ones. Its port."""
+    left = list(talks)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        talk = left.pop(0) if len(left) > 1 else left[0]
+        with suppress(trio.BrokenResourceError):
+            await talk(stream)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, serve, 0)
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+async def is_cut(stream: trio.SocketStream) -> None:
+    """Wait until the other side hangs up, whatever it says."""
+    with suppress(trio.BrokenResourceError):
+        while await stream.receive_some():
+            pass
 
 
 async def until(condition: Callable[[], bool], limit: float = LIMIT) -> None:

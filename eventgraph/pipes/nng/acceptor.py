@@ -7,19 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from eventgraph.pipes.nng.bind import Listening, check_own_process
-from eventgraph.pipes.nng.connection import (
-    GONE,
-    Connection,
-    PlainConnection,
-    TlsConnection,
-    watch,
-)
+from eventgraph.pipes.nng.bind import Listening
+from eventgraph.pipes.nng.connection import GONE, Connection
 from eventgraph.pipes.nng.greeting import greet
 from eventgraph.pipes.nng.means import Means
 from eventgraph.pipes.nng.reader import Reader
 from eventgraph.pipes.nng.sp import Protocol
-from eventgraph.pipes.url import LOCAL, TLS, Url
+from eventgraph.pipes.url import TLS, Url
 
 MAX_GREETING = 64  # connections that may be about to greet at once; others wait in the backlog
 FULL_PAUSE = 0.1  # seconds to the next try when the process has no descriptor left
@@ -103,29 +97,20 @@ class Acceptor:
                 return accepted
 
     async def _attend(self, accepted: socket.socket) -> None:
-        connection = (
-            TlsConnection(accepted, self._context) if self._context else PlainConnection(accepted)
-        )
+        connection = Connection(accepted, self._context)
         self._open.add(connection)
         try:
-            await self._serve(await self._greet(accepted, connection))
+            await self._serve(await self._greet(connection))
         except GONE as error:
             _logger.debug("%s: %s", self.url, error)
         finally:
             connection.close()
             self._open.discard(connection)
 
-    async def _greet(self, accepted: socket.socket, connection: Connection) -> Reader:
+    async def _greet(self, connection: Connection) -> Reader:
         url = self._listening.url
         try:
-            if url.scheme not in LOCAL:
-                watch(accepted, self._limits.keepalive)
-            elif url.scheme == "inproc":
-                check_own_process(accepted)
-            with trio.fail_after(self._limits.keepalive):
-                return await greet(
-                    connection, url, self._ours, self._limits.max_message_size, dialled=False
-                )
+            return await greet(connection, url, self._ours, self._limits, dialled=False)
         except GONE as error:
             if not connection.closed:
                 self.warn(f"a connection was refused: {error.__cause__ or error}")

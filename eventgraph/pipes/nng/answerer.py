@@ -3,11 +3,11 @@
 Source: nanomsg/rfcs, sp-request-reply-01.
 """
 
-from collections import deque
 from collections.abc import Callable
 
 import trio
 
+from eventgraph.parking import ParkedTask
 from eventgraph.pipes.nng.acceptor import Acceptor
 from eventgraph.pipes.nng.framing import framing
 from eventgraph.pipes.nng.means import Means, closed
@@ -17,17 +17,6 @@ from eventgraph.pipes.transport import Answerer
 from eventgraph.pipes.url import Url
 
 MAX_ASKERS = 1024  # connections; of more, the one that has been silent for longest is cut
-
-
-class _Question:
-    """One that waits, and then its answer: None when there is none."""
-
-    __slots__ = ("answer", "is_over", "text")
-
-    def __init__(self, text: bytes) -> None:
-        self.text = text
-        self.answer: bytes | None = None
-        self.is_over = trio.Event()
 
 
 class SpAnswerer(Answerer):
@@ -41,8 +30,10 @@ class SpAnswerer(Answerer):
         self._frame = framing(url, dialled=False)
         self._closed = False
         self._askers: dict[trio.CancelScope, None] = {}  # who was answered last stands last
-        self._questions: deque[_Question] = deque()
-        self._servers = trio.lowlevel.ParkingLot()
+        self._answer: Callable[[bytes], bytes] | None = None
+        self._unanswered = trio.lowlevel.ParkingLot()
+        self._server = ParkedTask()
+        self._error: BaseException | None = None
         self._acceptor = Acceptor(url, means, Protocol.REP, self._converse)
 
     @property
@@ -50,17 +41,19 @@ class SpAnswerer(Answerer):
         return self._acceptor.url
 
     async def serve(self, answer: Callable[[bytes], bytes]) -> None:
-        while True:
-            await trio.lowlevel.checkpoint()
-            while not self._questions and not self._closed:
-                await self._servers.park()
-            if self._closed:
-                raise closed()
-            question = self._questions.popleft()
+        await trio.lowlevel.checkpoint()
+        if not self._closed:
+            self._answer = answer
+            self._unanswered.unpark_all()
             try:
-                question.answer = answer(question.text)
+                await self._server.park()
             finally:
-                question.is_over.set()
+                self._answer = None
+        error, self._error = self._error or closed(), None
+        try:
+            raise error
+        finally:
+            del error  # a frame that holds its own error is garbage only later
 
     async def _converse(self, reader: Reader) -> None:
         with trio.CancelScope() as scope:
@@ -69,34 +62,10 @@ class SpAnswerer(Answerer):
                     self._cut_the_longest_silent()
                 while True:
                     self._askers[scope] = None
-                    await self._answer_next(reader)
+                    await self._hear(reader)
                     self._askers.pop(scope, None)
             finally:
                 self._askers.pop(scope, None)
-
-    async def _answer_next(self, reader: Reader) -> None:
-        limits = self._means.limits
-        try:
-            ids, text = split_question(await reader.message())
-        except ValueError as error:
-            raise trio.BrokenResourceError(str(error)) from error
-        if len(text) > limits.max_message_size:
-            raise trio.BrokenResourceError(f"it asks a question of {len(text)} bytes")
-        answer = await self._answer(text)
-        if answer is not None:
-            with trio.fail_after(limits.keepalive):
-                await reader.connection.write(b"".join(self._frame(ids + answer)))
-
-    async def _answer(self, text: bytes) -> bytes | None:
-        question = _Question(text)
-        self._questions.append(question)
-        self._servers.unpark()
-        try:
-            await question.is_over.wait()
-        finally:
-            if not question.is_over.is_set():
-                self._questions.remove(question)
-        return question.answer
 
     def _cut_the_longest_silent(self) -> None:
         oldest = next(iter(self._askers))
@@ -104,9 +73,29 @@ class SpAnswerer(Answerer):
         oldest.cancel()
         self._acceptor.warn(f"{MAX_ASKERS} ask; the one that was silent for longest is cut")
 
+    async def _hear(self, reader: Reader) -> None:
+        """One question, and answer it."""
+        limits = self._means.limits
+        try:
+            ids, question = split_question(await reader.message())
+        except ValueError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+        if len(question) > limits.max_message_size:
+            raise trio.BrokenResourceError(f"it asks a question of {len(question)} bytes")
+        while self._answer is None:
+            await self._unanswered.park()
+        try:
+            answer = self._answer(question)
+        except BaseException as error:  # is for who serves
+            self._error, self._answer = error, None
+            self._server.unpark()
+            return
+        with trio.fail_after(limits.keepalive):
+            await reader.connection.write(b"".join(self._frame(ids + answer)))
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             self._means.ends.discard(self)
             self._acceptor.close()
-            self._servers.unpark_all()
+            self._server.unpark()

@@ -4,13 +4,8 @@ import socket
 
 import trio
 
-from eventgraph.pipes.nng.bind import abstract_name, check_own_process
-from eventgraph.pipes.nng.connection import (
-    Connection,
-    PlainConnection,
-    TlsConnection,
-    watch,
-)
+from eventgraph.pipes.nng.bind import abstract_name
+from eventgraph.pipes.nng.connection import Connection
 from eventgraph.pipes.nng.greeting import greet
 from eventgraph.pipes.nng.means import Means
 from eventgraph.pipes.nng.reader import Reader
@@ -19,35 +14,31 @@ from eventgraph.pipes.url import TLS, Url
 
 
 async def dial(url: Url, means: Means, ours: Protocol) -> Reader:
-    """Connect and come to terms, within the keepalive time; raises what `GONE` lists."""
+    """Connect and come to terms; each may take the keepalive time.
+
+    Raises:
+        BrokenResourceError: there is nobody that we need; also others of `GONE`.
+    """
     with trio.fail_after(means.limits.keepalive):
-        connection = await _connect(url, means)
-        try:
-            return await greet(connection, url, ours, means.limits.max_message_size, dialled=True)
-        except BaseException:
-            connection.close()
-            raise
+        connected = await _connect(url)
+    context = means.client_context if url.scheme in TLS else None
+    connection = Connection(connected, context, url.bare_host)
+    try:
+        return await greet(connection, url, ours, means.limits, dialled=True)
+    except BaseException:
+        connection.close()
+        raise
 
 
-async def _connect(url: Url, means: Means) -> Connection:
+async def _connect(url: Url) -> socket.socket:
     if url.scheme == "ipc":
-        return PlainConnection(_connect_locally(url.path))
+        return _connect_locally(url.path)
     if url.scheme == "inproc":
-        connected = _connect_locally("\0" + abstract_name(url.path))
-        try:
-            check_own_process(connected)
-        except BaseException:
-            connected.close()
-            raise
-        return PlainConnection(connected)
+        return _connect_locally("\0" + abstract_name(url.path))
     stream = await trio.open_tcp_stream(url.bare_host, url.port)
     connected = socket.socket(fileno=stream.socket.detach())
     connected.setblocking(False)
-    watch(connected, means.limits.keepalive)
-    if url.scheme in TLS:
-        assert means.client_context is not None
-        return TlsConnection(connected, means.client_context, url.bare_host)
-    return PlainConnection(connected)
+    return connected
 
 
 def _connect_locally(address: str) -> socket.socket:

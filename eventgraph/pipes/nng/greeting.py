@@ -5,7 +5,8 @@ from base64 import b64encode
 
 import trio
 
-from eventgraph.pipes.nng.connection import Connection
+from eventgraph.pipes.nng.bind import check_own_process
+from eventgraph.pipes.nng.connection import Connection, watch
 from eventgraph.pipes.nng.reader import Reader, StreamReader, UnixReader, WebReader
 from eventgraph.pipes.nng.sp import GREETING_SIZE, Protocol, greeting
 from eventgraph.pipes.nng.web import (
@@ -16,36 +17,42 @@ from eventgraph.pipes.nng.web import (
     web_answer,
     web_request,
 )
+from eventgraph.pipes.transport import SocketLimits
 from eventgraph.pipes.url import LOCAL, WEB, Url
 
 
 async def greet(
-    connection: Connection, url: Url, ours: Protocol, max_size: int, *, dialled: bool
+    connection: Connection, url: Url, ours: Protocol, limits: SocketLimits, *, dialled: bool
 ) -> Reader:
-    """Come to terms with the other side.
+    """Come to terms with the other side, within the keepalive time.
 
     Args:
         connection: to or from ``url``.
         url: where one side listens.
         ours: what we are.
-        max_size: bytes of a message, without ids.
+        limits: of the socket that the connection belongs to.
         dialled: by us.
     Returns:
         What reads its messages.
     Raises:
         BrokenResourceError: it is not what we need, or cut; also others of `GONE`.
     """
-    max_size += ours.header
-    if url.scheme not in WEB:
-        reader = (UnixReader if url.scheme in LOCAL else StreamReader)(connection, max_size)
-        await _greet_stream(reader, ours)
-        return reader
-    web = WebReader(connection, max_size, dialled=dialled)
-    if dialled:
-        await _ask_for_websocket(web, url, ours.peer)
-    else:
-        await _grant_websocket(web, url.path, ours)
-    return web
+    if url.scheme == "inproc":
+        check_own_process(connection.socket)
+    elif url.scheme not in LOCAL:
+        watch(connection.socket, limits.keepalive)
+    max_size = limits.max_message_size + ours.header
+    with trio.fail_after(limits.keepalive):
+        if url.scheme not in WEB:
+            reader = (UnixReader if url.scheme in LOCAL else StreamReader)(connection, max_size)
+            await _greet_stream(reader, ours)
+            return reader
+        web = WebReader(connection, max_size, dialled=dialled)
+        if dialled:
+            await _ask_for_websocket(web, url, ours.peer)
+        else:
+            await _grant_websocket(web, url.path, ours)
+        return web
 
 
 async def _greet_stream(reader: Reader, ours: Protocol) -> None:

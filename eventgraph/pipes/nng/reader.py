@@ -139,11 +139,7 @@ class WebReader(Reader):
     async def _payload(self, second: int, before: int, *, control: bool) -> bytes | bytearray:
         masked, size = bool(second & MASKED), second & 0x7F
         if masked == self._dialled:
-            raise trio.BrokenResourceError(
-                "it masks a frame, which only who has dialled may"
-                if masked
-                else "it has dialled, and does not mask a frame"
-            )
+            raise trio.BrokenResourceError("it does not mask as RFC 6455 says in section 5.1")
         if size > MAX_CONTROL:
             if control:
                 raise trio.BrokenResourceError("it sends too large a control frame")

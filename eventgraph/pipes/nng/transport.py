@@ -79,6 +79,8 @@ async def open_nng(limits: SocketLimits, tls: Tls | None) -> AsyncIterator[Trans
 def _context(tls: Tls, protocol: int) -> ssl.SSLContext:
     """For one side; each asks the other for a certificate."""
     try:
+        for file in (tls.ca, tls.certificate, tls.key):
+            file.read_bytes()  # names the one that cannot be read, which ssl does not
         context = ssl.SSLContext(protocol)
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(tls.ca)
