@@ -16,7 +16,7 @@ import trustme
 
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.nng.sp import Protocol, greeting, stream_frame
-from eventgraph.pipes.nng.web import END, masked_web_frame, web_answer, web_frame, web_request
+from eventgraph.pipes.nng.web import END, web_answer, web_frame, web_request
 from eventgraph.pipes.transport import Answerer, Transport
 from eventgraph.pipes.transports import open_transport
 
@@ -439,7 +439,7 @@ async def test_frames_of_who_asks_over_websocket_must_be_masked(nng: Transport) 
                 await stream.send_all(web_request("x", "/", Protocol.REP, "key"))
                 assert (await stream.receive_some()).endswith(END)
                 asked = b"\x80\0\0\1masked"
-                await stream.send_all(ping + b"".join(masked_web_frame(asked)))
+                await stream.send_all(ping + b"".join(web_frame(asked, masked=True)))
                 assert await exactly(stream, 4) == b"\x8a\x02hi"
                 assert await exactly(stream, 12) == b"\x82\x0a\x80\0\0\1MASKED"
                 await stream.send_all(b"".join(web_frame(asked)))

@@ -5,7 +5,7 @@ From the top down::
     transport                       makes sockets
     push  pull  answerer  asker     the ends
     acceptor  source  dialling      who has dialled; whom we dial
-    greeting  reader  framing       coming to terms; messages from and to a connection
+    greeting  reader                coming to terms; messages out of a connection
     connection  bind                the kernel's sockets
     means                           what the sockets of a transport share
     web  sp                         pure: the wire

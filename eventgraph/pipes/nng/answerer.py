@@ -9,7 +9,7 @@ import trio
 
 from eventgraph.parking import ParkedTask
 from eventgraph.pipes.nng.acceptor import Acceptor
-from eventgraph.pipes.nng.framing import framing
+from eventgraph.pipes.nng.greeting import framing
 from eventgraph.pipes.nng.means import Means, closed
 from eventgraph.pipes.nng.reader import Reader
 from eventgraph.pipes.nng.sp import Protocol, split_question

@@ -12,14 +12,12 @@ import trio
 from eventgraph.pipes.errors import TransportError
 from eventgraph.pipes.nng.connection import GONE
 from eventgraph.pipes.nng.dialling import dial
-from eventgraph.pipes.nng.framing import framing
+from eventgraph.pipes.nng.greeting import framing
 from eventgraph.pipes.nng.means import Means, closed, refuse_too_large
 from eventgraph.pipes.nng.reader import Reader
-from eventgraph.pipes.nng.sp import ID_SIZE, Message, Protocol
+from eventgraph.pipes.nng.sp import ID_SIZE, Message, Protocol, question_id
 from eventgraph.pipes.transport import Asker
 from eventgraph.pipes.url import Url
-
-_WHO_ASKED = 1 << 31  # the bit of the last id
 
 _logger = logging.getLogger(__name__)
 
@@ -52,8 +50,7 @@ class SpAsker(Asker):
         raise TransportError(f"{self._url}: no answer within {timeout} s")
 
     async def _ask(self, question: bytes) -> bytes:
-        number = (next(self._numbers) | _WHO_ASKED) & 0xFFFFFFFF
-        asked_by = number.to_bytes(ID_SIZE, "big")
+        asked_by = question_id(next(self._numbers))
         frame = b"".join(self._frame(asked_by + question))
         limits = self._means.limits
         pause = limits.reconnect_min

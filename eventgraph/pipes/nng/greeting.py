@@ -1,24 +1,47 @@
-"""How two sides come to terms: each must be what the other needs, or the connection is cut."""
+"""How two sides come to terms: each must be what the other needs, or the connection is cut.
+
+The scheme of the URL says how they speak.
+"""
 
 import os
 from base64 import b64encode
+from collections.abc import Callable
+from functools import partial
 
 import trio
 
 from eventgraph.pipes.nng.bind import check_own_process
 from eventgraph.pipes.nng.connection import Connection, watch
 from eventgraph.pipes.nng.reader import Reader, StreamReader, UnixReader, WebReader
-from eventgraph.pipes.nng.sp import GREETING_SIZE, Protocol, greeting
+from eventgraph.pipes.nng.sp import (
+    GREETING_SIZE,
+    Message,
+    Protocol,
+    greeting,
+    stream_frame,
+    unix_frame,
+)
 from eventgraph.pipes.nng.web import (
     END,
     MAX_REQUEST,
     REFUSAL,
     check_answer,
     web_answer,
+    web_frame,
     web_request,
 )
 from eventgraph.pipes.transport import SocketLimits
 from eventgraph.pipes.url import LOCAL, WEB, Url
+
+Frame = Callable[[Message], tuple[bytes, Message]]
+"""Makes a message's head, and what follows it."""
+
+
+def framing(url: Url, *, dialled: bool) -> Frame:
+    """How messages travel from who has dialled that URL, or from who listens there."""
+    if url.scheme in WEB:
+        return partial(web_frame, masked=dialled)
+    return unix_frame if url.scheme in LOCAL else stream_frame
 
 
 async def greet(

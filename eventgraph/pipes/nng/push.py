@@ -8,7 +8,7 @@ import trio
 
 from eventgraph.pipes.nng.acceptor import Acceptor
 from eventgraph.pipes.nng.connection import GONE, Connection
-from eventgraph.pipes.nng.framing import framing
+from eventgraph.pipes.nng.greeting import framing
 from eventgraph.pipes.nng.means import Means, closed, refuse_too_large
 from eventgraph.pipes.nng.reader import Reader
 from eventgraph.pipes.nng.sp import Message, Protocol

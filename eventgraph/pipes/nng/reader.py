@@ -89,22 +89,21 @@ class Reader(ABC):
 class StreamReader(Reader):
     """Over TCP or TLS."""
 
+    prefix = b""  # of the size of each message
+
     async def message(self) -> bytes | bytearray:
-        size = int.from_bytes(await self.exactly(8), "big")
+        head = await self.exactly(len(self.prefix) + 8)
+        if not head.startswith(self.prefix):
+            raise trio.BrokenResourceError(f"it says {bytes(head)!r} where a message begins")
+        size = int.from_bytes(head[len(self.prefix) :], "big")
         self._check(size)
         return await self.exactly(size)
 
 
-class UnixReader(Reader):
+class UnixReader(StreamReader):
     """Over a Unix socket."""
 
-    async def message(self) -> bytes | bytearray:
-        head = await self.exactly(9)
-        if head[0] != 1:
-            raise trio.BrokenResourceError(f"it sends {head[0]} where a message begins")
-        size = int.from_bytes(head[1:], "big")
-        self._check(size)
-        return await self.exactly(size)
+    prefix = b"\x01"
 
 
 class WebReader(Reader):

@@ -62,6 +62,11 @@ def unix_frame(message: Message) -> tuple[bytes, Message]:
     return b"\x01" + len(message).to_bytes(8, "big"), message
 
 
+def question_id(number: int) -> bytes:
+    """The id of who asks, which tells the answers to its questions apart."""
+    return (number % (1 << 31) | 1 << 31).to_bytes(ID_SIZE, "big")
+
+
 def split_question(message: bytes | bytearray) -> tuple[bytes, bytes]:
     """The ids before a question, and the question.
 

@@ -24,19 +24,20 @@ MASK_SIZE = 4  # bytes
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def web_frame(message: Message) -> tuple[bytes, Message]:
-    """A message as who listens sends it: the head, and what follows it.
+def web_frame(message: Message, *, masked: bool = False) -> tuple[bytes, Message]:
+    """A message as it goes over the wire, masked by who has dialled: the head, and what follows it.
 
     A large one goes in several frames, as nng refuses frames of more than 1 MiB.
     """
-    if len(message) <= MAX_FRAME:
-        return _head(BINARY | FINAL, len(message)), message
-    return b"", b"".join(_frames(message, masked=False))
-
-
-def masked_web_frame(message: Message) -> tuple[bytes, Message]:
-    """The same as who has dialled sends it."""
-    return b"", b"".join(_frames(message, masked=True))
+    size = len(message)
+    if size <= MAX_FRAME:
+        return _frame(BINARY | FINAL, message, masked=masked)
+    parts: list[Message] = []
+    for start in range(0, size, MAX_FRAME):
+        part = memoryview(message)[start : start + MAX_FRAME]
+        first = (CONTINUATION if start else BINARY) | (FINAL if start + len(part) == size else 0)
+        parts += _frame(first, part, masked=masked)
+    return b"", b"".join(parts)
 
 
 def pong_frame(payload: Message, *, masked: bool) -> bytes:
@@ -50,16 +51,6 @@ def xor_mask(payload: Message, mask: Message) -> bytes:
     repeated = (bytes(mask) * (size // MASK_SIZE + 1))[:size]
     masked = int.from_bytes(payload, "little") ^ int.from_bytes(repeated, "little")
     return masked.to_bytes(size, "little")
-
-
-def _frames(message: Message, *, masked: bool) -> list[Message]:
-    parts: list[Message] = []
-    size = len(message)
-    for start in range(0, size or 1, MAX_FRAME):
-        part = memoryview(message)[start : start + MAX_FRAME]
-        first = (CONTINUATION if start else BINARY) | (FINAL if start + len(part) == size else 0)
-        parts += _frame(first, part, masked=masked)
-    return parts
 
 
 def _frame(first: int, payload: Message, *, masked: bool) -> tuple[bytes, Message]:
