@@ -539,6 +539,23 @@ async def test_no_other_process_reaches_an_inproc_url(nng: Transport) -> None:
     await carries(push, pull)
 
 
+async def test_no_other_process_is_greeted_at_an_inproc_url(nng: Transport) -> None:
+    program = """if True:
+        import socket, sys
+        s = socket.socket(socket.AF_UNIX)
+        s.bind(chr(0) + sys.argv[1])
+        s.listen()
+        print(s.accept()[0].recv(99))
+    """
+    pull = nng.pull()
+    pull.dial("inproc://theirs")
+    command = [sys.executable, "-c", program, abstract_name("theirs")]
+    with trio.fail_after(LIMIT):
+        ended = await trio.run_process(command, capture_stdout=True)
+    assert ended.stdout == b"b''\n"
+    assert pull.connections == 0
+
+
 @pytest.mark.parametrize("host", ["*", "0.0.0.0", "localhost", "[::1]", "[::]"])
 async def test_hosts_stay_in_the_url_as_they_were(nng: Transport, host: str) -> None:
     push, answerer = nng.push(f"tcp://{host}:0"), nng.answerer(f"tcp://{host}:0")
