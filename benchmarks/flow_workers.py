@@ -7,32 +7,27 @@
              ...                 (processes)
 
 Each node packs frames with zlib. All processes together run on two cores. The nodes are the same;
-they do not know where they are. Every result is unpacked, and compared with its frame. Both graphs
-run in turns; the ratios are those of one round, and their median is printed.
+they do not know where they are. Every result is unpacked, and compared with its frame. What a frame
+costs is the time for all by how many there were.
 
 What a frame costs on the way, some 0.3 ms of processor for all of it, is the less the more there
 is to compute: so there are frames of 400 kB, which take 6 ms each, and, without a goal, of 100 kB,
 which take 1.5 ms.
-
-    python -m benchmarks.flow_workers [--rounds N] [--processes N] [--quick]
 """
 
 import os
 import random
-import sys
 import tempfile
 import time
 import zlib
 from contextlib import AsyncExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from statistics import median
 from typing import Final
 
-import cyclopts
 import trio
 
-from benchmarks.measure import verify
+from benchmarks.measure import Case, verify
 from eventgraph import Event, Graph, Node, NodeDelegate
 from eventgraph.flows import (
     FlowClient,
@@ -46,14 +41,52 @@ from eventgraph.flows.worker import worker
 
 NODES: Final = 4
 CORES: Final = 2
+PROCESSES: Final = 2
 FRAMES: Final = {400_000: 300, 100_000: 1000}
 """How many, by their size in bytes."""
-HEAVY: Final = 400_000
-GOAL: Final = 1.5
+GOALS: Final = {400_000: 0.67}  # two cores are to do the work of 1.5
 PATIENCE: Final = 60.0  # seconds for one event
 NOTHING_IS_LOST: Final = ProviderOptions(slow_consumer=SlowConsumer.BLOCK, slots=8)
 
-app = cyclopts.App(name="benchmarks.flow_workers", help=__doc__)
+
+def cases(quick: bool) -> list[Case]:
+    """Heavy frames, and light ones."""
+    return [
+        Case(
+            f"{size // 1000} kB frame packed by {PROCESSES} workers",
+            partial(cost, size, count // (10 if quick else 1), PROCESSES),
+            {"in one process": partial(cost, size, count // (10 if quick else 1), 0)},
+            {"in one process": GOALS[size]} if size in GOALS else {},
+            dear=True,
+        )
+        for size, count in FRAMES.items()
+    ]
+
+
+def cost(size: int, count: int, processes: int) -> float:
+    """Nanoseconds a frame, by that many workers, or in this process; on two cores."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(cores)[:CORES])
+    try:
+        return trio.run(_cost, make_frames(size), count, processes)
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+async def _cost(frames: list[bytes], count: int, processes: int) -> float:
+    if not processes:
+        return await measure(frames, count, None)
+    with tempfile.TemporaryDirectory() as directory:
+        options = ServerOptions(
+            "benchmark", runtime_directory=Path(directory), registry="", idle_timeout=1
+        )
+        async with open_flows(options) as client, AsyncExitStack() as workers:
+            for place in range(processes):
+                numbers = {"numbers": list(range(place, NODES, processes))}
+                await workers.enter_async_context(
+                    worker(client, set_up, scope=f"worker-{place}", arguments=numbers)
+                )
+            return await measure(frames, count, client)
 
 
 class Deflate(Node):
@@ -143,7 +176,7 @@ async def build_there(graph: Graph, source: NodeDelegate, client: FlowClient) ->
 
 
 async def measure(frames: list[bytes], count: int, client: FlowClient | None) -> float:
-    """Frames a second; without a client, in one process."""
+    """Nanoseconds a frame; without a client, in one process."""
     async with Graph() as graph:
         collector = Collector(count)
         graph.add_node(collector)
@@ -160,9 +193,10 @@ async def measure(frames: list[bytes], count: int, client: FlowClient | None) ->
     for number in range(count):
         frame = frames[number % len(frames)]
         verify(f"frame {number}", zlib.decompress(collector.results[number]) == frame, True)
-    return count / took
+    return took / count * 1e9
 
 
+@cache
 def make_frames(size: int) -> list[bytes]:
     """Like text: about half of it remains."""
     chance = random.Random(1)
@@ -172,60 +206,3 @@ def make_frames(size: int) -> list[bytes]:
         frame = b"".join(chance.choices(words, k=size // 4))
         frames.append(frame[:size])
     return frames
-
-
-async def compare(rounds: int, processes: int, *, quick: bool) -> None:
-    """Run both in turns, and print them."""
-    with tempfile.TemporaryDirectory() as directory:
-        options = ServerOptions(
-            "benchmark", runtime_directory=Path(directory), registry="", idle_timeout=1
-        )
-        async with open_flows(options) as client, AsyncExitStack() as workers:
-            for place in range(processes):
-                numbers = {"numbers": list(range(place, NODES, processes))}
-                await workers.enter_async_context(
-                    worker(client, set_up, scope=f"worker-{place}", arguments=numbers)
-                )
-            print(f"{NODES} nodes, zlib, {CORES} cores, {rounds} rounds")
-            for size, count in FRAMES.items():
-                frames = make_frames(size)
-                pairs = []
-                for number in range(rounds):
-                    rates = {}
-                    for where in (None, client) if number % 2 else (client, None):
-                        rates[where] = await measure(frames, 40 if quick else count, where)
-                    pairs.append((rates[None], rates[client]))
-                show(size, processes, pairs)
-
-
-def show(size: int, processes: int, pairs: list[tuple[float, float]]) -> None:
-    """Both rates, and their ratio."""
-    ratio = median(there / here for here, there in pairs)
-    print(f"frames of {size // 1000} kB")
-    print(f"  in one process        {median(here for here, _ in pairs):8,.0f} frames/s")
-    print(f"  in {processes} worker processes {median(there for _, there in pairs):8,.0f} frames/s")
-    goal = f" (goal: at least {GOAL}: {'met' if ratio >= GOAL else 'MISSED'})"
-    print(f"  ratio {ratio:.2f}{goal if size == HEAVY else ''}")
-
-
-@app.default
-def run(*, rounds: int = 7, processes: int = CORES, quick: bool = False) -> None:
-    """Measure both graphs in turns.
-
-    Parameters
-    ----------
-    rounds
-        How often.
-    processes
-        Workers that share the nodes, 1 to 4.
-    quick
-        One round with few frames: checks the results, gives no figure to quote.
-    """
-    if not 1 <= processes <= NODES:
-        sys.exit(f"--processes is {processes}; give 1 to {NODES}")
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    trio.run(partial(compare, 1 if quick else rounds, processes, quick=quick))
-
-
-if __name__ == "__main__":
-    app()

@@ -21,7 +21,8 @@ class VerificationError(Exception):
 class Case(NamedTuple):
     """A subject beside its baselines.
 
-    A goal is the largest ratio to that baseline that is good enough.
+    A goal is the largest ratio to that baseline that is good enough. What is dear takes seconds,
+    most of it in processes of its own that warm up by themselves: it has fewer rounds.
     """
 
     name: str
@@ -29,14 +30,19 @@ class Case(NamedTuple):
     baselines: Mapping[str, Measure]
     goals: Mapping[str, float] = {}
     unit: str = "ns"
+    dear: bool = False
 
 
 def compare(case: Case, rounds: int) -> list[Comparison]:
-    """Measure all in turns, after one round that does not count; one line for each baseline."""
+    """Measure all in turns; one line for each baseline.
+
+    One round before them does not count, unless the case is dear.
+    """
     candidates = {"": case.subject, **case.baselines}
     figures: dict[str, list[float]] = {name: [] for name in candidates}
-    for measure in candidates.values():
-        measure()
+    if not case.dear:
+        for measure in candidates.values():
+            measure()
     for number in range(rounds):
         for name in candidates if number % 2 else reversed(candidates):
             gc.collect()

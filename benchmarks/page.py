@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.pictures import pictures, render
+from benchmarks.quantity import duration
 from benchmarks.result import Report
 
 STYLE: Final = """
@@ -60,6 +61,10 @@ def page(report: Report) -> str:
         for _, title, figure in pictures(report)
     ]
     parts += _tables(report)
+    parts += [
+        f'<p class="where">Skipped: {escape(skip.name)}: {escape(skip.why)}</p>'
+        for skip in report.skipped
+    ]
     parts.append("</body></html>\n")
     return "\n".join(parts)
 
@@ -73,13 +78,13 @@ def _inline(svg: bytes) -> str:
 def _tables(report: Report) -> Iterator[str]:
     yield _table(
         "Beside the baselines",
-        ["what", "ns", "baseline", "ns", "ratio", "spread", "goal"],
+        ["what", "cost", "baseline", "cost", "ratio", "spread", "goal"],
         [
             [
                 line.name,
-                f"{line.subject_median:,.0f}",
+                duration(line.subject_median),
                 line.baseline_name,
-                f"{line.baseline_median:,.0f}",
+                duration(line.baseline_median),
                 f"{line.ratio:.2f}",
                 f"{min(line.ratios):.2f}-{max(line.ratios):.2f}",
                 _goal(line.goal, line.met),

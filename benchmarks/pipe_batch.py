@@ -3,24 +3,22 @@
     destination --nng, batches--> member        pynng.Push0.asend --> pynng.Pull0.arecv
        (process)                 (process)      zmq.PUSH --> zmq.PULL
 
-Saturated, events of 1,200 bytes: how many a second. Lone, one every 2 ms: how long each takes.
-All kinds run in turns; the ratios are those of one round, and their median is printed.
-
-    python -m benchmarks.pipe_batch [--rounds N] [--quick]
+Saturated, events of 1,200 bytes: what one costs, which is the time for all by how many there
+were. Lone, one every 2 ms: how long it takes from being sent to having it. Events are numbered.
 """
 
 import socket
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Final
 
-import cyclopts
 import msgspec
 
-from benchmarks.pipe_ends import KINDS, Received
+from benchmarks.measure import Case, Measure, VerificationError
+from benchmarks.pipe_ends import Received
 
 SIZE: Final = 1200  # bytes of an event
 LONE_RATE: Final = 500.0  # events a second
@@ -30,14 +28,50 @@ COUNTS: Final = {
     "pynng": 40_000,
     "pyzmq": 600_000,
 }
-LONE: Final = 1_500
+LONE: Final = 1_000
 LIMIT: Final = 120  # seconds for one measurement
 
-app = cyclopts.App(name="benchmarks.pipe_batch", help=__doc__)
+
+def cases(quick: bool) -> list[Case]:
+    """Both transports, beside the sockets that they stand on."""
+    share = 10 if quick else 1
+    nng, zmq = candidates("eventgraph", share), candidates("eventgraph-zmq", share)
+    pynng, pyzmq = candidates("pynng", share), candidates("pyzmq", share)
+    both = [
+        ("1,200 B event by pipe{}, saturated", 0),
+        ("1,200 B event by pipe{}, lone: p50", 1),
+    ]
+    return [
+        Case(name.format(over), mine[i], {bare: theirs[i]}, dear=True)
+        for name, i in both
+        for over, mine, bare, theirs in (
+            ("", nng, "pynng", pynng),
+            (" on zmq", zmq, "pyzmq", pyzmq),
+        )
+    ]
+
+
+def candidates(kind: str, share: int) -> tuple[Measure, Measure]:
+    """Saturated, and lone."""
+    return partial(cost, kind, COUNTS[kind] // share), partial(lone, kind, LONE // share)
+
+
+def cost(kind: str, count: int) -> float:
+    """Nanoseconds an event, saturated."""
+    return 1e9 / measure(kind, count, 0).rate
+
+
+def lone(kind: str, count: int) -> float:
+    """Nanoseconds that a lone event is on its way: the median."""
+    return 1e9 * measure(kind, count, LONE_RATE).p50
 
 
 def measure(kind: str, count: int, rate: float) -> Received:
-    """One kind, both ends in processes of their own."""
+    """One kind, both ends in processes of their own.
+
+    Raises:
+        VerificationError: an event is missing, or out of order.
+    """
     with tempfile.TemporaryDirectory() as directory:
         address = f"{directory}/registry"
         if not kind.startswith("eventgraph"):
@@ -59,49 +93,5 @@ def measure(kind: str, count: int, rate: float) -> Received:
                 receiver.kill()
                 sender.kill()
     if receiver.returncode or sender.returncode:
-        raise SystemExit(f"{kind} failed")
+        raise VerificationError(f"{kind} failed")
     return msgspec.json.decode(printed, type=Received)
-
-
-@app.default
-def run(*, rounds: int = 5, quick: bool = False) -> None:
-    """Measure all kinds in turns, and print their medians and ratios.
-
-    Parameters
-    ----------
-    rounds
-        How often.
-    quick
-        One round with a tenth of the events: checks the results, gives no figure to quote.
-    """
-    if quick:
-        rounds = 1
-    share = 10 if quick else 1
-    full: dict[str, list[Received]] = {kind: [] for kind in KINDS}
-    lone: dict[str, list[Received]] = {kind: [] for kind in KINDS}
-    for number in range(rounds):
-        for kind in KINDS if number % 2 else reversed(KINDS):
-            full[kind].append(measure(kind, COUNTS[kind] // share, 0))
-            lone[kind].append(measure(kind, LONE // share, LONE_RATE))
-    print(f"{SIZE} bytes, {rounds} rounds: medians; ratios are within a round")
-    titles = ("events/s", "/ pynng", "/ pyzmq", "lone p50", "/ pynng", "p99")
-    print(f"{'':16}" + "".join(f"{title:>10}" for title in titles))
-    for kind in KINDS:
-        rates = [one.rate for one in full[kind]]
-        p50s = [one.p50 for one in lone[kind]]
-        print(
-            f"{kind:16}{median(rates):10,.0f}"
-            f"{_ratio(rates, [one.rate for one in full['pynng']]):10.2f}"
-            f"{_ratio(rates, [one.rate for one in full['pyzmq']]):10.2f}"
-            f"{median(p50s) * 1e6:8.0f}µs"
-            f"{_ratio(p50s, [one.p50 for one in lone['pynng']]):10.2f}"
-            f"{median(one.p99 for one in lone[kind]) * 1e6:8.0f}µs"
-        )
-
-
-def _ratio(values: list[float], baseline: list[float]) -> float:
-    return median(value / base for value, base in zip(values, baseline, strict=True))
-
-
-if __name__ == "__main__":
-    app()

@@ -22,6 +22,7 @@ from eventgraph import Event
 from eventgraph.pipes import open_pipes
 
 STAMP = struct.Struct("<Qd")  # number, seconds of the monotonic clock, one for all processes
+RECONNECT = 20  # milliseconds between looking whether the sender listens
 WARM_UP = 0.1  # of the events, which are not timed
 
 TRANSPORTS: Final[dict[str, Literal["nng", "zmq"]]] = {"eventgraph": "nng", "eventgraph-zmq": "zmq"}
@@ -99,12 +100,16 @@ async def receive_eventgraph(address: str, kind: str) -> AsyncGenerator[bytes]:
 
 async def send_pynng(address: str, count: int, size: int, rate: float, _kind: str) -> None:
     with pynng.Push0(listen=address) as socket:
+        while not socket.pipes:  # noqa: ASYNC110  # the receiver is under way; nobody tells
+            await trio.sleep(0.005)
         await feed(socket.asend, count, size, rate)
-        await trio.sleep(1)  # closing throws away what is in its buffers
+        while socket.pipes:  # noqa: ASYNC110  # as above; closing throws away what is in its buffers
+            await trio.sleep(0.005)
 
 
 async def receive_pynng(address: str, _kind: str) -> AsyncGenerator[bytes]:
     with pynng.Pull0() as socket:
+        socket.reconnect_time_min = socket.reconnect_time_max = RECONNECT
         socket.dial(address, block=False)
         while True:
             yield await socket.arecv()

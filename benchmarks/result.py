@@ -105,6 +105,13 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     points: list[Point]
 
 
+class Skip(msgspec.Struct, frozen=True):
+    """A file that was not run, and why."""
+
+    name: str
+    why: str
+
+
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Where it ran, as far as it matters for reading the figures."""
 
@@ -140,6 +147,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     percentiles: list[Percentiles] = []
     curves: list[Curve] = []
     sizes: list[Size] = []
+    skipped: list[Skip] = []
 
     @property
     def missed(self) -> bool:

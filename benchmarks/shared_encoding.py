@@ -3,22 +3,19 @@
     2 speakers --PCM--> AudioMixer 48 kHz --PCM--> AudioEncoder (opus) of each speaker
                                           --PCM--> AudioEncoder (opus) of each listener
 
-The same room runs in turns: as it is, and with the mix handed out as if each listener had one of
-its own, which is how it was before. CPU seconds are those of the whole process. A run counts only
-if everybody got nearly all packets.
-
-    python -m benchmarks.shared_encoding [listeners] [seconds]
+The room as it is, and with the mix handed out as if each listener had one of its own. CPU is that
+of the whole process. A run counts only if everybody got nearly all packets.
 """
 
-import sys
 import time
-from statistics import median
+from functools import partial
 from typing import Final
 
 import msgspec
 import numpy as np
 import trio
 
+from benchmarks.measure import Case, VerificationError
 from eventgraph import Address, Event, Graph, Node
 from rtp.media import PCM, RTP, AudioFrame
 from rtp.mixed_frame import MixedFrame
@@ -26,11 +23,28 @@ from rtp.nodes import AudioEncoder, AudioMixer, MixerInput
 from rtp.payload_format import PayloadFormat
 
 LISTENERS: Final = 20
-SECONDS: Final = 4.0
-WARM_UP: Final = 1.0
-ROUNDS: Final = 3
+SECONDS: Final = 3.0
+WARM_UP: Final = 0.6
 RATE: Final = 48000
 OPUS: Final = PayloadFormat("opus", RATE, 2)
+
+
+def cases(quick: bool) -> list[Case]:
+    """What a second of the room costs."""
+    seconds = 1.0 if quick else SECONDS
+    return [
+        Case(
+            f"1 s of a room with {LISTENERS} listeners, opus: CPU",
+            partial(cpu, AudioEncoder, seconds),
+            {"an encoder each": partial(cpu, OwnEncoder, seconds)},
+            dear=True,
+        )
+    ]
+
+
+def cpu(kind: type[AudioEncoder], seconds: float) -> float:
+    """Nanoseconds of CPU for a second of the room."""
+    return 1e9 * trio.run(room, kind, LISTENERS, seconds)
 
 
 class Count(Node):
@@ -81,22 +95,7 @@ async def room(kind: type[AudioEncoder], listeners: int, seconds: float) -> floa
         used, took = time.process_time() - cpu, time.monotonic() - began
         got = min(count.packets - before[name] for name, count in counts.items())
     if got < 0.9 * 50 * took:
-        raise RuntimeError(f"somebody got only {got} packets in {took:.1f} s: fewer listeners?")
+        raise VerificationError(
+            f"somebody got only {got} packets in {took:.1f} s: fewer listeners?"
+        )
     return used / took
-
-
-def main(listeners: int = LISTENERS, seconds: float = SECONDS) -> None:
-    """Run both in turns and print them."""
-    kinds = AudioEncoder, OwnEncoder
-    pairs = [[trio.run(room, kind, listeners, seconds) for kind in kinds] for _ in range(ROUNDS)]
-    shared, own = (median(column) for column in zip(*pairs, strict=True))
-    ratio = median(a / b for a, b in pairs)
-    print(f"{listeners} listeners, 2 speakers, opus: CPU ms a second of the room")
-    print(f"shared {shared * 1000:.0f}, own {own * 1000:.0f}, ratio {ratio:.2f}")
-
-
-if __name__ == "__main__":
-    main(
-        int(sys.argv[1]) if len(sys.argv) > 1 else LISTENERS,
-        float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS,
-    )

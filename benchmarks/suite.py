@@ -1,8 +1,9 @@
 """All that ``python -m benchmarks`` runs, in order, by the names of their files."""
 
+import importlib
 from collections.abc import Callable
 from types import ModuleType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from benchmarks import (
     chain,
@@ -18,9 +19,9 @@ from benchmarks import (
     ping_pong,
 )
 from benchmarks.curves import curves
-from benchmarks.measure import compare
+from benchmarks.measure import Case, compare
 from benchmarks.open_loop import percentiles
-from benchmarks.result import Machine, Report
+from benchmarks.result import Machine, Report, Skip
 
 FILES: tuple[ModuleType, ...] = (
     one_hop,
@@ -36,8 +37,17 @@ FILES: tuple[ModuleType, ...] = (
     growth,
 )
 TOPOLOGIES = {module.__name__.rpartition(".")[2]: module for module in FILES}
+EXTRAS: Final = {
+    "plain_rtp": "rtp",
+    "webrtc_forward": "rtp",
+    "shared_encoding": "rtp",
+    "flow_frame": "flows",
+    "flow_workers": "flows",
+    "pipe_batch": "pipes,zmq",
+}
+"""Files that need more than the graph, and the extras that have it."""
 OTHERS = ("open_loop", "curves")
-NAMES = (*TOPOLOGIES, *OTHERS)
+NAMES = (*TOPOLOGIES, *EXTRAS, *OTHERS)
 
 Progress = Callable[[str, int, int], None]  # what comes next, steps done, steps in all
 
@@ -47,11 +57,12 @@ class Scale(NamedTuple):
 
     events: int  # of a saturated run; others take their share of it
     rounds: int
+    dear_rounds: int  # of what takes seconds each
     events_a_load: int  # of one round at one load over one hop
 
 
-FULL = Scale(events=200_000, rounds=9, events_a_load=100_000)
-QUICK = Scale(events=5_000, rounds=2, events_a_load=5_000)
+FULL = Scale(events=200_000, rounds=9, dear_rounds=5, events_a_load=100_000)
+QUICK = Scale(events=5_000, rounds=2, dear_rounds=1, events_a_load=5_000)
 
 
 def run(names: list[str], quick: bool, progress: Progress) -> Report:
@@ -61,15 +72,22 @@ def run(names: list[str], quick: bool, progress: Progress) -> Report:
         VerificationError: a result was wrong.
     """
     scale = QUICK if quick else FULL
+    report = Report(machine=Machine.this(), quick=quick)
     cases = [
         case
         for name in TOPOLOGIES
         if name in names
         for case in TOPOLOGIES[name].cases(scale.events)
     ]
+    for name in EXTRAS:
+        if name in names:
+            found = find(name, quick)
+            if isinstance(found, Skip):
+                report.skipped.append(found)
+            else:
+                cases.extend(found)
     chains = [1, 10] if "open_loop" in names else []
     steps = len(cases) + len(chains) + ("growth" in names) + ("curves" in names)
-    report = Report(machine=Machine.this(), quick=quick)
     done = 0
 
     def begin(what: str) -> None:
@@ -79,7 +97,7 @@ def run(names: list[str], quick: bool, progress: Progress) -> Report:
 
     for case in cases:
         begin(case.name)
-        report.comparisons.extend(compare(case, scale.rounds))
+        report.comparisons.extend(compare(case, scale.dear_rounds if case.dear else scale.rounds))
     for hops in chains:
         begin(f"latency by load, {hops} hop" + "s" * (hops > 1))
         events = scale.events_a_load // (1 if hops == 1 else 4)
@@ -92,3 +110,14 @@ def run(names: list[str], quick: bool, progress: Progress) -> Report:
         report.sizes.append(growth.idle_node(200 if quick else 2_000))
     progress("done", steps, steps)
     return report
+
+
+def find(name: str, quick: bool) -> list[Case] | Skip:
+    """The cases of a file that needs an extra; or why there are none."""
+    try:
+        module = importlib.import_module(f"benchmarks.{name}")
+    except ModuleNotFoundError as error:
+        hint = f"try: pip install -e '.[{EXTRAS[name]}]'"
+        return Skip(name, f"{error.name} is not installed; {hint}")
+    cases: list[Case] = module.cases(quick)
+    return cases

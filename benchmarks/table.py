@@ -6,6 +6,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.quantity import duration
 from benchmarks.regression import Change
 from benchmarks.result import Report
 
@@ -15,6 +16,8 @@ def show(report: Report, console: Console) -> None:
     for table in _tables(report):
         if table.row_count:
             console.print(table)
+    for skip in report.skipped:
+        console.print(f"skipped: {skip.name}: {skip.why}", markup=False, soft_wrap=True)
     if report.machine.busy and not report.quick:
         console.print("others ran on this machine too: look at the spread, and measure again")
     if report.quick:
@@ -59,13 +62,13 @@ def _tables(report: Report) -> Iterator[Table]:
 
 
 def _comparisons(report: Report, title: str) -> Table:
-    table = _table(title, "what", "ns", "baseline", "ns", "ratio", "spread", "goal")
+    table = _table(title, "what", "cost", "baseline", "cost", "ratio", "spread", "goal")
     for line in report.comparisons:
         table.add_row(
             line.name,
-            f"{line.subject_median:,.0f}",
+            duration(line.subject_median),
             line.baseline_name,
-            f"{line.baseline_median:,.0f}",
+            duration(line.baseline_median),
             f"{line.ratio:.2f}",
             f"{min(line.ratios):.2f}-{max(line.ratios):.2f}",
             _goal(f"{line.goal:g}" if line.goal else None, line.met),

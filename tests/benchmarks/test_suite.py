@@ -1,15 +1,20 @@
 """The benchmarks: their results are checked here, their figures are not."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
+from benchmarks import page
 from benchmarks.measure import Case, VerificationError, compare, verify
+from benchmarks.quantity import duration
 from benchmarks.result import load, save
-from benchmarks.suite import QUICK, TOPOLOGIES
+from benchmarks.suite import QUICK, TOPOLOGIES, run
+from benchmarks.table import show
 
 BENCH = [sys.executable, "-m", "benchmarks"]
 LIMIT = 120  # seconds
@@ -45,6 +50,51 @@ def test_subject_and_baselines_run_in_turns() -> None:
     assert "".join(calls) == "ABC" + "CBA" + "ABC" + "CBA"
     assert (half.ratios, half.met) == ([0.5] * 3, True)
     assert (quarter.ratios, quarter.met) == ([0.25] * 3, None)
+
+
+def test_what_is_dear_does_not_warm_up() -> None:
+    calls: list[str] = []
+
+    def candidate(name: str) -> float:
+        calls.append(name)
+        return 1.0
+
+    compare(Case("dear", lambda: candidate("A"), {"b": lambda: candidate("B")}, dear=True), 2)
+    assert "".join(calls) == "BA" + "AB"
+
+
+def test_a_file_whose_extra_is_missing_is_skipped_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("benchmarks.pipe_batch", "benchmarks.pipe_ends"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "pynng", None)
+    report = run(["pipe_batch"], quick=True, progress=lambda *_: None)
+    assert report.comparisons == []
+    (skip,) = report.skipped
+    assert skip.name == "pipe_batch"
+    assert skip.why == "pynng is not installed; try: pip install -e '.[pipes,zmq]'"
+    printed = io.StringIO()
+    show(report, Console(file=printed, width=200))
+    assert f"skipped: pipe_batch: {skip.why}" in printed.getvalue()
+    assert "Skipped: pipe_batch: pynng is not installed" in page.page(report)
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (57.4, "57.4 ns"),
+        (165, "165 ns"),
+        (999.4, "999 ns"),
+        (999.6, "1.00 µs"),
+        (3_410, "3.41 µs"),
+        (12_900_000, "12.9 ms"),
+        (2.5e9, "2.50 s"),
+        (0.04, "0.0 ns"),
+    ],
+)
+def test_a_duration_has_three_digits_and_a_unit_that_fits(ns: float, text: str) -> None:
+    assert duration(ns) == text
 
 
 def test_a_wrong_result_says_what_was_wrong() -> None:
