@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check bench clean help
+.PHONY: run test check bench bench-quick clean help
 
 help:            ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 run: $(STAMP)    ## start the demo server on 127.0.0.1
 	@# A job of its own on the terminal: Ctrl-C is for the server, which ends well, and not
@@ -28,6 +28,9 @@ check: $(STAMP)  ## lint, format and types
 
 bench: $(STAMP)  ## the latency benchmarks, each beside its baseline
 	$(BIN)/eventgraph bench
+
+bench-quick: $(STAMP)  ## the same with small loads: checks the results, not the times
+	$(BIN)/eventgraph bench --quick
 
 clean:           ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

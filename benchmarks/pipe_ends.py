@@ -19,12 +19,13 @@ import trio
 import zmq
 
 from eventgraph import Event
-from eventgraph.pipes import open_pipes
+from eventgraph.pipes import DestinationOptions, open_pipes
 
 STAMP = struct.Struct("<Qd")  # number, seconds of the monotonic clock, one for all processes
 RECONNECT = 20  # milliseconds between looking whether the sender listens
 WARM_UP = 0.1  # of the events, which are not timed
 
+OPTIONS: Final = DestinationOptions(drain_timeout=2)  # the receiver leaves with the last event
 TRANSPORTS: Final[dict[str, Literal["nng", "zmq"]]] = {"eventgraph": "nng", "eventgraph-zmq": "zmq"}
 
 Send = Callable[[bytes], Awaitable[object]]
@@ -79,7 +80,7 @@ async def judge(events: AsyncIterator[bytes], count: int) -> Received:
 
 async def send_eventgraph(address: str, count: int, size: int, rate: float, kind: str) -> None:
     async with open_pipes(f"embedded:{address}", transport=TRANSPORTS[kind]) as pipes:
-        destination = await pipes.register("benchmark")
+        destination = await pipes.register("benchmark", options=OPTIONS)
         await destination.wait_for_members("group")
 
         async def send(data: bytes) -> None:

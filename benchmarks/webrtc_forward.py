@@ -147,6 +147,7 @@ async def call(way: WayName, kinds: tuple[str, ...], seconds: float) -> float:
     pipe, other = context.Pipe()
     process = context.Process(target=peers, args=(other, kinds))
     process.start()
+    other.close()  # its end is told by the pipe
     async with Graph() as graph, WebRtcNetwork(graph) as network:
         for scope in ("viewer", "publisher"):
             session = network.open(scope, audio=way, video=way)
