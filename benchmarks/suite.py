@@ -39,6 +39,7 @@ FILES: tuple[ModuleType, ...] = (
 TOPOLOGIES = {module.__name__.rpartition(".")[2]: module for module in FILES}
 EXTRAS: Final = {
     "plain_rtp": "rtp",
+    "webrtc_sessions": "rtp",
     "webrtc_forward": "rtp",
     "shared_encoding": "rtp",
     "flow_frame": "flows",
