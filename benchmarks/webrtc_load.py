@@ -39,6 +39,8 @@ BUFFERED: Final = 12
 """Packets that a device that decodes may hold back for its jitter buffer, or make up."""
 LISTEN: Final = 25  # packets that are decoded in the end, to hear what is in them
 OPUS: Final = 96
+FIRST: Final = 10_000
+"""Of the sequence numbers: where one is the length of its packet less 20, aioice sees STUN."""
 EXTENSIONS: Final = "_RTCRtpSender__rtp_header_extensions_map"
 
 
@@ -77,7 +79,8 @@ class Peer:
     async def send(self, sound: list[bytes] | None) -> None:
         """Send the next packet: of that sound, or with a stamp."""
         number = self.sent
-        packet = RtpPacket(OPUS, 0, number & 0xFFFF, number * TICKS & 0xFFFFFFFF)
+        sequence_number = FIRST + number & 0xFFFF
+        packet = RtpPacket(OPUS, 0, sequence_number, number * TICKS & 0xFFFFFFFF)
         packet.ssrc = self._sender._ssrc
         packet.extensions.mid = "0"
         packet.extensions.audio_level = (False, 20)

@@ -83,6 +83,11 @@ class PacketVoice:
         return any(isinstance(item, tuple) and item[1].heavy for item in self._gathered)
 
     @property
+    def packets(self) -> int:
+        """To be decoded by the next `render`."""
+        return sum(isinstance(item, tuple) for item in self._gathered)
+
+    @property
     def silent(self) -> bool:
         """Whether what was gathered has no sound, not even a concealed one."""
         return not len(self._rendered) and all(

@@ -26,6 +26,9 @@ while its speaker is silent (RFC 6716 §2.1.9), so only a source that has gone i
 MAX_DRAIN: Final = 0.4
 """Seconds that END waits for sound that came before it; no jitter buffer holds more."""
 
+ON_THE_SPOT: Final = 1
+"""Packets that are decoded without a thread."""
+
 _DUE: Final = -1
 """An event to oneself: the frame is due."""
 
@@ -61,8 +64,9 @@ class Playout(PacedNode):
     """Decodes RTP and broadcasts a frame of PCM at the time at which it is due.
 
     Packets wait in a `JitterBuffer` for as long as the network needs of late; what is lost is
-    concealed. After a burst the delay is back at its target within a second. Decoding of Opus
-    and G.722 is done in the codec pool.
+    concealed. After a burst the delay is back at its target within a second. A packet is decoded
+    on the spot, several at once in the codec pool: 20 ms of Opus take 25 to 40 µs, and the way to
+    the pool and back takes 40 to 60 of this very thread.
 
     From the first sound of a source frames follow each other without a gap, silent ones among
     them, until no packet has come for `PRESENCE` or the source has ended. Then there are none:
@@ -177,7 +181,7 @@ class Playout(PacedNode):
         assert voice is not None
         voice.gather(self.due, size)
         self._playing |= not voice.silent
-        if voice.heavy:
+        if voice.heavy and voice.packets > ON_THE_SPOT:
             samples = await trio.to_thread.run_sync(voice.render, size, limiter=codec_pool())
         else:
             samples = voice.render(size)

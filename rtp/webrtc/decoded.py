@@ -10,7 +10,8 @@ import numpy as np
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
-from ..media import FULL_SCALE, AudioFrame, Samples
+from ..media import AudioFrame
+from ..resampling import Resampler
 
 FRAMES: Final = 25
 """Frames that wait for an encoder: half a second of sound, which a listener would call late."""
@@ -35,8 +36,8 @@ class OutgoingTrack(MediaStreamTrack):
         self.drops: Counter[str] = Counter()
         self.skipped = 0.0
         self._frames: asyncio.Queue[AudioFrame | av.VideoFrame] = asyncio.Queue(FRAMES)
-        self._pieces: deque[av.AudioFrame] = deque()
-        self._resampler: av.AudioResampler | None = None
+        self._pieces: deque[AudioFrame] = deque()
+        self._resampler: Resampler | None = None
         self._rates = (0, 0)  # of the resampler: from, to
         self._pts = 0  # samples
         self._expected: float | None = None  # where the next frame begins, by its timestamps
@@ -53,10 +54,14 @@ class OutgoingTrack(MediaStreamTrack):
             self.drops["encoder too slow"] += 1
 
     async def recv(self) -> av.AudioFrame | av.VideoFrame:
-        return (await self.next_frame())[0]
+        frame, _ = await self.next_frame()
+        return frame if isinstance(frame, av.VideoFrame) else _av_frame(frame)
 
-    async def next_frame(self) -> tuple[av.AudioFrame | av.VideoFrame, bool]:
-        """The next frame for the encoder, and whether another source began with it."""
+    async def next_frame(self) -> tuple[AudioFrame | av.VideoFrame, bool]:
+        """The next frame for the encoder, and whether another source began with it.
+
+        Sound comes in pieces of a packet, at one rate, with timestamps that have no gaps.
+        """
         if self.readyState != "live":
             raise MediaStreamError
         if self._pieces:
@@ -100,33 +105,23 @@ class OutgoingTrack(MediaStreamTrack):
         ahead = start - self._expected
         return ahead if -PIECE / 2 <= ahead <= MAX_GAP else None
 
-    def _pieces_of(self, frame: AudioFrame) -> list[av.AudioFrame]:
+    def _pieces_of(self, frame: AudioFrame) -> list[AudioFrame]:
         rate = self._rates[1] or frame.sample_rate
         if (frame.sample_rate, rate) != self._rates:
             self._rates = (frame.sample_rate, rate)
             self._resampler = None
             if frame.sample_rate != rate:  # an encoder takes one rate, that of the first frame
-                self._resampler = av.AudioResampler("s16", "stereo", rate)
+                self._resampler = Resampler(frame.sample_rate, rate)
         samples = frame.samples
         if self._resampler is not None:
-            whole = _av_frame(samples, frame.sample_rate)
-            parts = [part.to_ndarray()[0][::2] for part in self._resampler.resample(whole)]
-            samples = np.concatenate(parts) if parts else samples[:0]
+            samples = self._resampler.resample(samples)
         size = round(rate * PIECE)
         pieces = []
         for first in range(0, len(samples), size):
-            piece = _av_frame(samples[first : first + size], rate)
-            piece.pts = self._pts
-            self._pts += piece.samples
+            piece = AudioFrame(samples[first : first + size], rate, self._pts)
+            self._pts += len(piece.samples)
             pieces.append(piece)
         return pieces
-
-
-def level_of(frame: av.AudioFrame) -> int:
-    """Level of a frame in dBov, -127..0, as in RFC 6464; aiortc's own loops in Python."""
-    samples = frame.to_ndarray()
-    mean = float(np.square(samples, dtype=np.float32).mean()) / FULL_SCALE**2
-    return max(-127, min(0, round(10 * np.log10(mean)))) if mean > 0 else -127
 
 
 def copy_image(frame: av.VideoFrame) -> av.VideoFrame:
@@ -137,8 +132,8 @@ def copy_image(frame: av.VideoFrame) -> av.VideoFrame:
     return copy
 
 
-def _av_frame(samples: Samples, rate: int) -> av.AudioFrame:
-    """In stereo: where FFmpeg makes stereo of mono it takes 3 dB off, and Opus has stereo here."""
-    frame = av.AudioFrame.from_ndarray(np.repeat(samples, 2).reshape(1, -1), "s16", "stereo")
-    frame.sample_rate = rate
+def _av_frame(piece: AudioFrame) -> av.AudioFrame:
+    frame = av.AudioFrame.from_ndarray(np.reshape(piece.samples, (1, -1)), "s16", "mono")
+    frame.sample_rate = piece.sample_rate
+    frame.pts = piece.timestamp
     return frame

@@ -152,6 +152,10 @@ class Peer:
         except Exception as error:
             raise SdpError(f"the candidate cannot be used: {error!r}") from error
 
+    def drops(self) -> dict[str, int]:
+        """Datagrams that came to nothing before they belonged to a track, by reason."""
+        return {} if self._connection is None else dict(self._connection.drops)
+
     async def close(self) -> None:
         """End the session, and wait until nothing of it is left. Idempotent."""
         await self._end(EndReason.CLOSED)

@@ -55,11 +55,17 @@ class TrackStatistics(msgspec.Struct, frozen=True):
 
 
 class WebRtcStatistics(msgspec.Struct, frozen=True):
-    """A session in numbers."""
+    """A session in numbers.
+
+    Attributes:
+        drops: datagrams that belong to no track, by reason: "srtp" (not from the peer, or
+            twice), "malformed", "receiver failed", "transport queue full".
+    """
 
     connected: bool
     ended: EndReason | None
     tracks: list[TrackStatistics]
+    drops: dict[str, int] = {}
 
 
 class WebRtcSession:
@@ -264,6 +270,7 @@ class WebRtcSession:
                 )
                 for track in self._peer.tracks
             ],
+            self._peer.drops(),
         )
 
     def _add_tracks(self) -> None:

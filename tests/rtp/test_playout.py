@@ -261,7 +261,10 @@ async def test_after_a_stall_it_is_in_time_again(mock_clock: trio.testing.MockCl
         assert trio.current_time() - node.due <= FRAME
 
 
-async def test_opus_is_decoded_in_the_codec_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("frame", "pooled"), [(FRAME, False), (3 * FRAME, True)])
+async def test_opus_is_decoded_in_the_codec_pool_if_there_is_more_than_one_packet_of_it(
+    monkeypatch: pytest.MonkeyPatch, frame: float, pooled: bool
+) -> None:
     threads: set[str] = set()
     opus = PayloadFormat("opus", 48000, 2)
     render = trio.to_thread.run_sync
@@ -273,7 +276,13 @@ async def test_opus_is_decoded_in_the_codec_pool(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("rtp.nodes.playout.trio.to_thread.run_sync", noted)
     encoder, packetizer = make_encoder(opus, 8000), Packetizer(96)
     async with Graph() as graph:
-        node = Playout("a", "playout", formats={96: opus}, sample_rate=48000, resync_after=9)
+        node = Playout(
+            *("a", "playout"),
+            formats={96: opus},
+            sample_rate=48000,
+            frame_duration=frame,
+            resync_after=9,
+        )
         ear = Ear("a", "ear")
         delegate = graph.add_node(node)
         graph.add_node(ear)
@@ -285,9 +294,10 @@ async def test_opus_is_decoded_in_the_codec_pool(monkeypatch: pytest.MonkeyPatch
                 delegate.deliver_self(Event(RTP, sent))
             await trio.sleep_until(began + FRAME * index)
         frames = ear.frames
-    assert len(threads) == 1
+    assert len(threads) == pooled
     assert {frame.sample_rate for frame in frames} == {48000}
-    assert main_frequency(np.concatenate([f.samples for f in frames[-25:]]), 48000) == (
+    sound = np.concatenate([f.samples for f in frames])[-24000:]
+    assert main_frequency(sound, 48000) == (
         pytest.approx(440, abs=15)  # a busy machine conceals a little
     )
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aioice.ice import Connection
+from aioice.ice import Connection, StunProtocol
 from aiortc import RTCPeerConnection
 from aiortc.codecs import CODECS
-from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcdtlstransport import RTCDtlsTransport, RtpRouter
 from aiortc.rtcrtpreceiver import RTCRtpReceiver, decoder_worker
 from aiortc.rtcrtpsender import RTCRtpSender
 
@@ -47,6 +47,13 @@ CALLED_OR_REPLACED = {
     "935809be": RTCRtpSender._retransmit,
     "3bcb1294": RTCRtpSender._handle_rtcp_packet,
     "879d56ed": RTCDtlsTransport._send_rtp,
+    "4ae30668": RTCDtlsTransport._recv_next,
+    "f8f303c1": RTCDtlsTransport._handle_rtp_data,
+    "7f83ffea": RTCDtlsTransport._handle_rtcp_data,
+    "dad1526e": RTCDtlsTransport.start,
+    "112df4f9": RtpRouter.route_rtp,
+    "1adf7156": StunProtocol.datagram_received,
+    "f5dacb80": StunProtocol.send_data,
     "664f60b9": decoder_worker,
     "d25523cf": Connection.query_consent,
     "1fa8bcfd": Connection.data_received,
@@ -94,9 +101,24 @@ async def test_private_attributes_exist() -> None:
         ice = transceiver.receiver.transport.transport._connection
         lost += [
             name
-            for name in ("_nominated", "_queue", "_query_consent_task", "build_request")
+            for name in (
+                *("_nominated", "_protocols", "_queue", "_query_consent_task", "build_request"),
+            )
             if not hasattr(ice, name)
         ]
+        dtls = transceiver.receiver.transport
+        lost += [
+            name
+            for name in (
+                *("_RTCDtlsTransport__rx_bytes", "_RTCDtlsTransport__rx_packets"),
+                *("_RTCDtlsTransport__tx_bytes", "_RTCDtlsTransport__tx_packets"),
+                *("_rtp_router", "_rx_srtp", "_tx_srtp", "_state"),
+            )
+            if not hasattr(dtls, name)
+        ]
+        ids = "_HeaderExtensionsMap__ids"
+        if not hasattr(getattr(dtls._rtp_header_extensions_map, ids, None), "audio_level"):
+            lost.append(ids)
         lost += [
             name
             for name in ("_RTCRtpTransceiver__sender", "_RTCRtpTransceiver__receiver")

@@ -6,7 +6,7 @@ import pytest
 
 from rtp.asyncio_thread import AsyncioThread
 from rtp.media import AudioFrame
-from rtp.webrtc.decoded import OutgoingTrack, level_of
+from rtp.webrtc.decoded import OutgoingTrack
 
 from .peers import picture
 
@@ -68,11 +68,3 @@ async def test_frames_that_nobody_encodes_are_dropped_and_counted() -> None:
     video = OutgoingTrack("video")
     video.push(timeless)
     assert video.drops == {"no timestamp": 1}
-
-
-@pytest.mark.parametrize(("amplitude", "level"), [(0, -127), (32767, 0), (3277, -20), (1, -90)])
-def test_level_is_that_of_rfc_6464(amplitude: int, level: int) -> None:
-    square = np.full((1, 960), amplitude, np.int16)
-    square[0, ::2] *= -1
-    frame = av.AudioFrame.from_ndarray(square, "s16", "mono")
-    assert level_of(frame) == pytest.approx(level, abs=1)

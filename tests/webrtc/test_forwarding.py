@@ -1,14 +1,19 @@
 """Forwarded tracks without a network: RTX, payload types, numbering, history."""
 
+from functools import partial
+
+import pytest
 from aiortc.rtcrtpparameters import (
     RTCRtpCodecParameters,
     RTCRtpDecodingParameters,
+    RTCRtpHeaderExtensionParameters,
     RTCRtpReceiveParameters,
     RTCRtpRtxParameters,
+    RTCRtpSendParameters,
 )
 from aiortc.rtcrtpreceiver import StreamStatistics
+from aiortc.rtp import HeaderExtensionsMap, wrap_rtx
 from aiortc.rtp import RtpPacket as AiortcPacket
-from aiortc.rtp import wrap_rtx
 
 from rtp.packet import RtpPacket, build_packet, parse_packet
 from rtp.payload_format import GRAPH_FORMATS
@@ -24,6 +29,27 @@ H264 = RTCRtpCodecParameters(
     parameters={"packetization-mode": "1", "profile-level-id": "42E034"},
 )
 OPUS = RTCRtpCodecParameters("audio/opus", 48000, channels=2, payloadType=109)
+MID = RTCRtpHeaderExtensionParameters(id=1, uri="urn:ietf:params:rtp-hdrext:sdes:mid")
+LEVEL = RTCRtpHeaderExtensionParameters(id=2, uri="urn:ietf:params:rtp-hdrext:ssrc-audio-level")
+SEND_TIME = RTCRtpHeaderExtensionParameters(
+    id=3, uri="http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+)
+
+
+class Outlet:
+    """An output, and a peer that takes apart what it sends."""
+
+    def __init__(self, *codecs: RTCRtpCodecParameters) -> None:
+        kinds = [MID, SEND_TIME] if VP8 in codecs else [MID, LEVEL]
+        agreed = RTCRtpSendParameters(codecs=list(codecs), headerExtensions=kinds, muxId="1")
+        self.output = ForwardedOutput(42, agreed)
+        self._map = HeaderExtensionsMap()
+        self._map.configure(agreed)
+
+    def send(self, packet: RtpPacket, now: float = 0.0) -> AiortcPacket:
+        data = self.output.take(packet, now)
+        assert data is not None
+        return AiortcPacket.parse(data, self._map)
 
 
 def vp8_number() -> int:
@@ -102,27 +128,70 @@ def test_unknown_payload_type_is_counted() -> None:
     assert inlet.drops == {"unknown payload type": 1}
 
 
+def test_sound_passes_as_a_view_with_the_number_of_the_graph() -> None:
+    inlet = ForwardedInput(RTCRtpReceiveParameters(codecs=[OPUS]), {}, wants_nack=False)
+    data = build_packet(
+        b"opus", payload_type=109, sequence_number=7, timestamp=960, ssrc=5, marker=1, csrc=[9]
+    )
+    view = parse_packet(data)
+    assert isinstance(view, RtpPacket)
+    packet = inlet.take_view(view)
+    assert packet is not None
+    assert GRAPH_FORMATS[packet.payload_type].name == "opus"
+    assert (packet.payload, packet.marker, packet.ssrc, packet.csrc) == (b"opus", 1, 5, [9])
+    assert parse_packet(packet.data) == packet  # whoever hands the datagram on says the same
+
+
+def test_views_are_counted_and_refused_like_packets() -> None:
+    streams: dict[int, StreamStatistics] = {}
+    inlet = ForwardedInput(RTCRtpReceiveParameters(codecs=[OPUS]), streams, wants_nack=False)
+    for ssrc in range(MAX_SOURCES + 3):
+        data = build_packet(b"x", payload_type=109, sequence_number=1, timestamp=0, ssrc=ssrc)
+        view = parse_packet(data)
+        assert isinstance(view, RtpPacket)
+        inlet.take_view(view)
+    assert [stream.packets_received for stream in streams.values()] == [1] * MAX_SOURCES
+    stranger = parse_packet(
+        build_packet(b"x", payload_type=99, sequence_number=1, timestamp=0, ssrc=1)
+    )
+    assert isinstance(stranger, RtpPacket)
+    assert inlet.take_view(stranger) is None
+    assert inlet.drops == {"too many sources": 3, "unknown payload type": 1}
+
+
 def test_output_renumbers_to_what_the_peer_agreed_on() -> None:
-    outlet = ForwardedOutput(42, [VP8, RTX], mid="1")
-    sent = outlet.take(in_graph(7, b"vp8"), now=0.0)
-    assert sent is not None
+    outlet = Outlet(VP8, RTX)
+    sent = outlet.send(in_graph(7, b"vp8"))
     assert (sent.payload_type, sent.ssrc, sent.payload) == (120, 42, b"vp8")
     assert sent.extensions.mid == "1"
-    assert outlet.rtx_payload_type(120) == 124
-    audio = ForwardedOutput(42, [OPUS], mid="0")
+    assert outlet.output.rtx_payload_type(120) == 124
+    audio = Outlet(OPUS).output
     assert audio.take(in_graph(7), now=0.0) is None
     assert audio.drops == {"format not negotiated": 1}
 
 
 def test_output_goes_on_in_one_numbering_when_the_source_changes() -> None:
-    outlet = ForwardedOutput(42, [VP8], mid="1")
-    first = outlet.take(in_graph(7, ssrc=1), now=0.0)
-    other = outlet.take(in_graph(40000, ssrc=2), now=1.0)
-    assert first is not None
-    assert other is not None
+    outlet = Outlet(VP8)
+    first = outlet.send(in_graph(7, ssrc=1), now=0.0)
+    other = outlet.send(in_graph(40000, ssrc=2), now=1.0)
     assert other.sequence_number == first.sequence_number + 1
     assert other.timestamp == first.timestamp + 90000
-    assert outlet.source_number(other.sequence_number + 1) == 40001
+    assert outlet.output.source_number(other.sequence_number + 1) == 40001
+
+
+def test_output_counts_what_reports_tell() -> None:
+    outlet = Outlet(VP8)
+    for number in range(3):
+        outlet.send(in_graph(number, b"four"))
+    assert (outlet.output.packets_sent, outlet.output.octets_sent) == (3, 12)
+
+
+def test_the_time_of_sending_is_that_of_each_packet(monkeypatch: pytest.MonkeyPatch) -> None:
+    outlet = Outlet(VP8)
+    for seconds in (1, 2):
+        monkeypatch.setattr("aiortc.clock.current_ntp_time", partial(int, seconds << 32))
+        sent = outlet.send(in_graph(seconds))
+        assert sent.extensions.abs_send_time == seconds << 18  # 6.18 bits of seconds
 
 
 def test_audio_level_passes_in_and_out() -> None:
@@ -135,22 +204,21 @@ def test_audio_level_passes_in_and_out() -> None:
     forwarded = inlet.take(packet)
     assert forwarded is not None
     assert (forwarded.audio_level, forwarded.has_voice) == (30, True)
-    outlet = ForwardedOutput(42, [OPUS], mid="0")
-    sent, other = outlet.take(forwarded, now=0.0), outlet.take(silent_about_it, now=0.0)
-    assert sent is not None
-    assert other is not None
-    assert sent.extensions.audio_level == (True, 30)
-    assert other.extensions.audio_level is None
+    outlet = Outlet(OPUS)
+    for _ in range(2):  # made, and kept
+        assert outlet.send(forwarded).extensions.audio_level == (True, 30)
+        assert outlet.send(silent_about_it).extensions.audio_level is None
 
 
 def test_history_finds_what_was_sent_and_only_that() -> None:
-    outlet = ForwardedOutput(42, [VP8], mid="1")
+    outlet = Outlet(VP8)
     for number in range(200):
-        outlet.take(in_graph(number), now=0.0)
-    kept = outlet.sent(150)
+        outlet.send(in_graph(number))
+    kept = outlet.output.sent(150)
     assert kept is not None
-    assert kept.sequence_number == 150
-    assert outlet.sent(10) is None
+    assert (kept.sequence_number, kept.payload) == (150, b"payload")
+    assert kept.extensions.mid == "1"
+    assert outlet.output.sent(10) is None
 
 
 def test_h264_profiles_fit_by_their_tools_not_their_level() -> None:

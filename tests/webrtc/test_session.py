@@ -1,6 +1,7 @@
 """Sessions against plain aiortc peers, with real ICE, DTLS, SRTP and SCTP."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 import trio
+from aiortc.rtp import RtpPacket as AiortcPacket
 from aiortc.rtp import is_rtcp
 
 from eventgraph import Address, Event, Graph, GraphError, NodeDelegate
@@ -16,13 +18,18 @@ from rtp.asyncio_thread import AsyncioThread
 from rtp.errors import SdpError
 from rtp.media import END, PCM, RTP, EndReason
 from rtp.nodes.playout import PlayoutStatistics
+from rtp.packet import RtpPacket
 from rtp.webrtc import BINARY, TEXT, VIDEO, WebRtcNetwork, link_forwarding
 from rtp.webrtc.aiortc_private import coding
+from rtp.webrtc.forwarding import ForwardedInput
 
 from .peers import RATE, PictureTrack, ToneTrack, client_of, loudest, needs_address
 from .waiting import open_files, until
 
 pytestmark = needs_address
+
+STUN_HEADER = 20  # octets
+SRTP_TAG = 10  # octets of authentication: AES_CM_128_HMAC_SHA1_80 (RFC 4568 §6.2)
 
 
 @pytest.fixture
@@ -203,6 +210,84 @@ async def test_forwarded_payloads_are_intact_and_no_codec_runs(
             numbers = [packet.sequence_number for packet in passed if packet.ssrc == ssrc]
             assert set(np.diff(numbers)) <= {1, -65535}
         assert [track.drops for track in alice.statistics().tracks] == [{}, {}]
+
+
+async def test_datagrams_that_are_not_the_peers_are_counted_and_the_call_goes_on(
+    thread: AsyncioThread, graph: Graph, network: WebRtcNetwork
+) -> None:
+    session = network.open("alice", audio="forwarded")
+    async with client_of(thread, session) as client:
+        await client.connect(ToneTrack(440))
+        ear = probe(graph, "ear", ("alice", "audio-source"))
+        await until(lambda: len(events(ear, RTP)) > 5)
+        stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        candidate = next(
+            line.split()
+            for line in client.connection.remoteDescription.sdp.splitlines()
+            if line.startswith("a=candidate:") and "." in line.split()[4]
+        )
+        with stranger:
+            stun = b"\0\x01\0\x06" + bytes(16) + b"\0\x24\0\x02\0\0"  # a priority of two octets
+            srtp = [b"\x80", b"\x80\xc8", b"\x80\x60" + bytes(200), b"\xbf" * 1400]
+            for hostile in (b"", stun, *srtp):
+                stranger.sendto(hostile, (candidate[4], int(candidate[5])))
+        await until(lambda: sum(session.statistics().drops.values()) == 6)
+        heard = len(events(ear, RTP))
+        await until(lambda: len(events(ear, RTP)) > heard + 5)
+        assert session.statistics().drops == {"malformed": 2, "srtp": 4}
+
+
+async def test_a_receiver_that_fails_does_not_end_the_call(
+    thread: AsyncioThread,
+    graph: Graph,
+    network: WebRtcNetwork,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    take, failures = ForwardedInput.take_view, 3
+
+    def fail_at_first(self: ForwardedInput, packet: RtpPacket) -> RtpPacket | None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise LookupError("as if it were not written yet")
+        return take(self, packet)
+
+    monkeypatch.setattr(ForwardedInput, "take_view", fail_at_first)
+    session = network.open("alice", audio="forwarded")
+    async with client_of(thread, session) as client:
+        await client.connect(ToneTrack(440))
+        ear = probe(graph, "ear", ("alice", "audio-source"))
+        await until(lambda: len(events(ear, RTP)) > 5)
+        assert session.statistics().drops == {"receiver failed": 3}
+        assert caplog.text.count("a packet of a peer was not handled") == 1
+
+
+async def test_media_that_could_be_taken_for_stun_is_media(
+    thread: AsyncioThread, graph: Graph, network: WebRtcNetwork
+) -> None:
+    session = network.open("alice", audio="forwarded")
+    async with client_of(thread, session) as client:
+        await client.connect(ToneTrack(440))
+        ear = probe(graph, "ear", ("alice", "audio-source"))
+        await until(lambda: len(events(ear, RTP)) > 5)
+        sender = client.connection.getSenders()[0]
+
+        async def send(length: int) -> None:
+            """A packet whose sequence number is its length as STUN counts it, 20 less."""
+            on_the_wire = 12 + length + SRTP_TAG
+            packet = AiortcPacket(96, 0, on_the_wire - STUN_HEADER, 0, 77, bytes(length))
+            await sender.transport._send_rtp(packet.serialize())
+
+        lengths = range(40, 80)
+        for length in lengths:
+            await thread.call(send, length)
+
+        def found() -> list[int]:
+            return [len(e.obj.payload) for e in events(ear, RTP) if e.obj.ssrc == 77]
+
+        await until(lambda: len(found()) == len(lengths))
+        assert found() == list(lengths)
 
 
 async def test_viewer_that_loses_packets_gets_them_again(

@@ -8,6 +8,7 @@ changes. Private attributes are declared at the head of each class, under their 
     connection   the peer connection, its queue of datagrams, and its consent checks
     coding       decoded tracks: receiver and sender with a codec
     passing      forwarded tracks: receiver and sender without
+    shortcut     the way of media from the socket to its receiver
 
 Everything here runs on the asyncio thread.
 """

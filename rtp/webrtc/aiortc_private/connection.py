@@ -14,6 +14,8 @@ from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 
+from .shortcut import Shortcut
+
 DATAGRAMS: Final = 1024
 """Datagrams that wait for DTLS or SRTP; aioice has no bound. A second of 10 Mbit/s."""
 CONSENT_INTERVAL: Final = 5.0
@@ -27,7 +29,8 @@ class PeerConnection(RTCPeerConnection):
     """A peer connection with receivers and senders of one's own, and with bounded queues.
 
     Attributes:
-        drops: datagrams that were not taken, by reason: "transport queue full".
+        drops: datagrams that were not taken, by reason: "transport queue full", and those of
+            `Shortcut`.
         consent_lost: whether the peer has not answered for too long.
     """
 
@@ -69,13 +72,16 @@ class PeerConnection(RTCPeerConnection):
         create = super()._RTCPeerConnection__createDtlsTransport  # type: ignore[misc]  # private
         transport: RTCDtlsTransport = create()
         self._tame(transport.transport._connection)
+        Shortcut(transport, self.drops)
         return transport
 
     def _tame(self, connection: Connection) -> None:
         take = connection.data_received
 
         def data_received(data: bytes, component: int) -> None:
-            if connection._queue.qsize() >= DATAGRAMS:
+            if not data:  # aiortc looks at its first octet, and the connection would end
+                self.drops["malformed"] += 1
+            elif connection._queue.qsize() >= DATAGRAMS:
                 self.drops["transport queue full"] += 1
             else:
                 take(data, component)

@@ -7,9 +7,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
-from aiortc import clock
 from aiortc.rate import RemoteBitrateEstimator
-from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcdtlstransport import RTCDtlsTransport, State
 from aiortc.rtcrtpparameters import (
     RTCRtpCodecParameters,
     RTCRtpReceiveParameters,
@@ -35,6 +34,11 @@ KEYFRAME_INTERVAL: Final = 0.5
 """Seconds between requests for key frames: each costs the peer many times an ordinary one."""
 NACKS: Final = 64
 """Packets asked for at once on behalf of others."""
+NTP_TO_UNIX: Final = 2_208_988_800
+"""Seconds from 1900 to 1970 (RFC 5905 §6). aiortc's own clock takes ten times as long."""
+NTP_SECOND: Final = 1 << 32
+RTP_COMPONENT: Final = 1
+"""Of an ICE connection; with RTCP on the same there is no other (RFC 8445 §4)."""
 
 
 class ForwardingReceiver(RTCRtpReceiver):
@@ -45,6 +49,7 @@ class ForwardingReceiver(RTCRtpReceiver):
 
     Attributes:
         drops: see `ForwardedInput`.
+        takes_views: whether `take` will do, as for sound; packets of video are taken apart.
     """
 
     _RTCRtpReceiver__remote_bitrate_estimator: RemoteBitrateEstimator | None
@@ -70,6 +75,7 @@ class ForwardingReceiver(RTCRtpReceiver):
         self.drops: Counter[str] = Counter()
         self._forward = forward
         self._ended = ended
+        self.takes_views = kind == "audio"
         self._kind = kind
         self._input: ForwardedInput | None = None
         self._media_ssrc: int | None = None
@@ -90,6 +96,15 @@ class ForwardingReceiver(RTCRtpReceiver):
         if self._asking is not None:
             self._asking.cancel()
         await super().stop()
+
+    def take(self, packet: RtpPacket) -> None:
+        """As `_handle_rtp_packet`, with no work for what sound does not have."""
+        if not self._enabled or self._input is None:
+            return
+        forwarded = self._input.take_view(packet)
+        if forwarded is not None:
+            self._media_ssrc = forwarded.ssrc
+            self._forward(forwarded)
 
     async def _handle_rtp_packet(self, packet: AiortcPacket, arrival_time_ms: int) -> None:
         if not self._enabled or self._input is None:
@@ -189,7 +204,7 @@ class ForwardingSender(RTCRtpSender):
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
         if self._output is None:
-            self._output = ForwardedOutput(self._ssrc, parameters.codecs, parameters.muxId)
+            self._output = ForwardedOutput(self._ssrc, parameters)
             self._output.drops = self.drops
             await super().send(parameters)
             self._keyframe_wanted()
@@ -199,20 +214,20 @@ class ForwardingSender(RTCRtpSender):
         if self._output is None:
             self.drops["not connected"] += 1
             return
-        sent = self._output.take(packet, time.monotonic())
-        if sent is None:
+        output = self._output
+        data = output.take(packet, time.monotonic())
+        if data is None:
             return
-        data = sent.serialize(self._RTCRtpSender__rtp_header_extensions_map)
         try:
-            drive(self.transport._send_rtp(data))
+            send_rtp(self.transport, data)
         except ConnectionError:
             self.drops["not connected"] += 1
             return
         # For sender reports, which the base makes (RFC 3550 §6.4.1).
-        self._RTCRtpSender__ntp_timestamp = clock.current_ntp_time()
-        self._RTCRtpSender__rtp_timestamp = sent.timestamp
-        self._RTCRtpSender__packet_count += 1
-        self._RTCRtpSender__octet_count += len(sent.payload)
+        self._RTCRtpSender__ntp_timestamp = round((time.time() + NTP_TO_UNIX) * NTP_SECOND)
+        self._RTCRtpSender__rtp_timestamp = int.from_bytes(data[4:8])
+        self._RTCRtpSender__packet_count = output.packets_sent
+        self._RTCRtpSender__octet_count = output.octets_sent
 
     async def _run_rtp(self, codec: RTCRtpCodecParameters) -> None:
         self._RTCRtpSender__rtp_started.set()
@@ -239,6 +254,22 @@ class ForwardingSender(RTCRtpSender):
 
     def _send_keyframe(self) -> None:
         self._keyframe_wanted()
+
+
+def send_rtp(transport: RTCDtlsTransport, data: bytes) -> None:
+    """As `RTCDtlsTransport._send_rtp`, without the five coroutines from there to the socket.
+
+    Raises:
+        ConnectionError: it is not connected.
+    """
+    inner: Any = transport  # private names
+    pair = inner.transport._connection._nominated.get(RTP_COMPONENT)
+    if inner._state is not State.CONNECTED or pair is None:
+        raise ConnectionError("not connected")
+    protected = inner._tx_srtp.protect(data)
+    pair.protocol.transport.sendto(protected, pair.remote_addr)
+    inner._RTCDtlsTransport__tx_bytes += len(protected)
+    inner._RTCDtlsTransport__tx_packets += 1
 
 
 def drive(sending: Coroutine[Any, Any, None]) -> None:
