@@ -5,7 +5,7 @@ From the top down, each layer needing only those below it::
     graph                              owns nodes, links and tasks; entered and left
     watchdog                           names who holds everything up
     supervision  restart               nodes that run again after a crash
-    statistics                         what can be seen of it
+    statistics  hop_times  tracing     what can be seen of it; where single events lose their time
     runner                             calls the hooks of one node, one at a time
     node                               what people subclass
     delegate                           a node's only handle on the graph
@@ -39,6 +39,7 @@ from eventgraph.errors import (
     NodeExistsError,
     NodeExitedError,
     NodeNotFoundError,
+    TracerBusyError,
 )
 from eventgraph.event import Address, Event
 from eventgraph.graph import Graph
@@ -49,6 +50,7 @@ from eventgraph.restart import Level, Restart, RestartPolicy
 from eventgraph.runtime import Crash
 from eventgraph.state import NodeState
 from eventgraph.statistics import GraphSnapshot, LinkSnapshot, NodeSnapshot
+from eventgraph.tracing import Hop, Trace, Tracer
 
 __all__ = [
     "Address",
@@ -63,6 +65,7 @@ __all__ = [
     "GraphFailedError",
     "GraphSnapshot",
     "HookOverdueError",
+    "Hop",
     "Level",
     "Link",
     "LinkExistsError",
@@ -82,4 +85,7 @@ __all__ = [
     "RemoteLink",
     "Restart",
     "RestartPolicy",
+    "Trace",
+    "Tracer",
+    "TracerBusyError",
 ]

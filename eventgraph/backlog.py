@@ -81,7 +81,7 @@ class Backlog:
             if offers:
                 offer = next(iter(offers))
                 del offers[offer]
-                entries.append((offer.link, offer.event))
+                offer.link.entries.append((offer.link, offer.event))
                 offer.link.accepted += 1.0
                 offer.taken = True
                 offer.parking.unpark()

@@ -50,3 +50,7 @@ class LinkRefusedError(GraphError):
 
 class FormatMismatchError(GraphError):
     """What the sender offers the receiver does not accept, and no converters lead there."""
+
+
+class TracerBusyError(GraphError):
+    """Somebody traces this graph already."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +21,7 @@ from eventgraph.runner import Runner, logger, make_runner
 from eventgraph.runtime import Runtime
 from eventgraph.statistics import GraphSnapshot, take_snapshot
 from eventgraph.supervision import Keeper, Supervisor
+from eventgraph.tracing import Trace, Tracer
 
 
 class Graph:
@@ -223,6 +224,26 @@ class Graph:
     def snapshot(self) -> GraphSnapshot:
         """Everything there is to know of the graph at this instant, as frozen structs."""
         return take_snapshot(self._runtime)
+
+    def trace(
+        self,
+        route: Sequence[Address],
+        found: Callable[[Trace], object],
+        *,
+        interval: float = 0.01,
+    ) -> Tracer:
+        """Follow events along a route: ``with graph.trace(route, found) as tracer``.
+
+        Args:
+            route: a sender, and at least one hop, each linked to the next.
+            found: gets a trace of each event that was followed to the end; must return soon.
+            interval: seconds from the beginning of a probe until the next may begin.
+        Raises:
+            NodeNotFoundError, LinkNotFoundError: the route does not exist.
+            TracerBusyError: on entry, somebody else traces this graph.
+            ValueError: the route is too short, or the interval negative.
+        """
+        return Tracer(self._runtime, route, found, interval)
 
     @property
     def busy(self) -> list[Address]:

@@ -89,6 +89,14 @@ class Runner(Member):
     def start(self) -> None:
         """Have its hooks called from now on."""
 
+    def wrap(self, handle: Callable[[Any], Any]) -> None:
+        """Call this in place of ``on_event``, from the next turn on."""
+        self._on_event = handle
+
+    def unwrap(self) -> None:
+        """Call ``on_event`` again."""
+        self._on_event = self.node.on_event
+
     @abstractmethod
     def held_up_by(self) -> str | None:
         """What would have to end before this node can leave, for people."""

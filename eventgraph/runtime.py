@@ -76,6 +76,7 @@ class Runtime:
         "thread_lock",
         "token",
         "topology",
+        "tracer",
     )
 
     def __init__(self, exit_timeout: float, departed: Callable[[Vertex], None]) -> None:
@@ -92,6 +93,7 @@ class Runtime:
         # Guards every inbox and every tally that threads write. Held for microseconds.
         self.thread_lock = threading.Lock()
         self.retired_threads = Tally()
+        self.tracer: object = None  # who follows events at present; one at a time
 
     def report_crash(self, address: Address, hook: str, error: BaseException) -> None:
         """Log and keep what a hook of this node raised; whatever the exception does."""

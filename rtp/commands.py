@@ -12,6 +12,7 @@ from cyclopts import App, Parameter, validators
 
 from rtp.errors import RtpError
 from rtp.flows.commands import flows
+from rtp.latency_commands import add_latency_command
 from rtp.pipe_commands import pipes
 from rtp.text_commands import add_text_commands
 
@@ -125,8 +126,15 @@ def graph(
     return 0
 
 
-def bench(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]) -> int:
-    """Run the benchmarks of a checkout of the repository."""
+# The benchmarks have a help of their own.
+bench = App(name="bench", help_flags=(), version_flags=(), sort_key=3)
+
+
+@bench.default
+def run_benchmarks(
+    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+) -> int:
+    """Run the benchmarks of a checkout of the repository; or `latency`, of a running server."""
     here, installed = Path.cwd(), Path(__file__).resolve().parents[1]
     for checkout in (installed, here):
         if (checkout / "benchmarks" / "__main__.py").is_file():
@@ -144,7 +152,8 @@ def bench(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, show=F
     os.execve(sys.executable, command, environment)
 
 
-app.command(bench, sort_key=3, help_flags=(), version_flags=())  # the benchmarks have their own
+add_latency_command(bench, DEFAULT_URL)
+app.command(bench)
 
 add_text_commands(app, DEFAULT_URL)
 app.command(pipes)

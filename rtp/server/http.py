@@ -5,6 +5,7 @@ GET /page/{file}            what the page is made of
 GET /graph                  the event graph; ?format=json|text|mermaid|dot
 GET /graph/events           the event graph as it changes (server-sent events)
 POST, DELETE /links         a link up, a link down
+POST /latency               where the time goes along a route
 GET /healthz                200 as long as the event loop turns
 GET /sessions/{name}.sdp    how to listen to a session
 
@@ -34,6 +35,7 @@ from .errors import StartError, reason
 from .flows import ServedFlows
 from .gate import Gate
 from .graph_view import VIEWS, GraphFormat, negotiate
+from .latency import measure_latency
 from .links import put_up, take_down
 from .live import LiveGraph, render
 from .page import load_page
@@ -55,6 +57,7 @@ GET /graph                 the event graph; ?format=json|text|mermaid|dot
 GET /graph/events          the event graph as it changes (server-sent events)
 POST /links                put a link up: {"sender": {"scope", "name"}, "receiver": {...}}
 DELETE /links              take it down: ?sender_scope=&sender_name=&receiver_scope=&receiver_name=
+POST /latency              follow events for 2 s: {"route": [{"scope", "name"}, ...]}
 GET /healthz               whether the server is up
 GET /sessions/{name}.sdp   how to listen to a session
 """
@@ -229,6 +232,9 @@ def application(
         change = put_up if request.method == "POST" else take_down
         return await change(graph, request)
 
+    async def latency(request: Request) -> Response:
+        return await measure_latency(graph, request)
+
     async def session_description(request: Request) -> Response:
         name = request.path_params["name"]
         text = sessions.get(name)
@@ -245,6 +251,7 @@ def application(
             Route("/graph", graph_view),
             Route("/graph/events", graph_events),
             Route("/links", links, methods=["POST", "DELETE"]),
+            Route("/latency", latency, methods=["POST"]),
             Route("/healthz", healthz),
             Route("/sessions/{name}.sdp", session_description),
             *(composition_routes(composition) if composition is not None else []),
