@@ -30,13 +30,13 @@ LIMIT: Final = 120  # seconds for one measurement
 
 BASELINES: Final = {"ring": "bare ring", "nng": "nng over ipc", "socket": "bare socket"}
 COUNTS: Final = {
-    ("flow", FRAME): 8_000,
-    ("ring", FRAME): 8_000,
-    ("nng", FRAME): 2_000,
+    ("flow", FRAME): 4_000,
+    ("ring", FRAME): 4_000,
+    ("nng", FRAME): 1_000,
     ("flow", PACKET): 200_000,
     ("socket", PACKET): 200_000,
 }
-PACED: Final = 600
+PACED: Final = 300
 
 
 def cases(quick: bool) -> list[Case]:

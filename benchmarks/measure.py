@@ -55,6 +55,7 @@ def compare(case: Case, rounds: int) -> list[Comparison]:
             baseline_name=name,
             baseline=figures[name],
             goal=case.goals.get(name),
+            dear=case.dear,
         )
         for name in case.baselines
     ]

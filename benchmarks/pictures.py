@@ -6,7 +6,7 @@ from green; lines are labelled where they end rather than in a box beside them.
 
 import io
 from collections.abc import Callable, Iterator
-from itertools import groupby
+from itertools import cycle, groupby
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from benchmarks.result import Curve, Percentiles, Report
+from benchmarks.quantity import duration
+from benchmarks.result import Comparison, Curve, Percentiles, Report
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#D55E00", "#009E73", "#CC2936"
 COLOURS: Final = {"eventgraph": BLUE, "asyncio.Queue": ORANGE}
@@ -40,6 +41,7 @@ STYLE: Final[dict[Any, Any]] = {  # matplotlib lists all keys that there are as 
 }
 DPI: Final = 150
 LAST_NINE: Final = 1e5  # 1 in so many is beyond the percentiles shown: 99.999 %
+MANY: Final = 50  # times the least cost: then the scale has powers of ten
 LINE_HEIGHT: Final = 0.055  # of a label, as a share of the height of a picture
 
 Picture = tuple[str, str, Figure]  # name of the file, what it shows, the picture
@@ -48,8 +50,8 @@ Picture = tuple[str, str, Figure]  # name of the file, what it shows, the pictur
 def pictures(report: Report) -> Iterator[Picture]:
     """Draw all that the report has figures for."""
     with mpl.rc_context(STYLE):
-        if report.comparisons:
-            yield "ratios", "Cost beside asyncio.Queue", _ratios(report)
+        for slug, title, labelled in _groups(report):
+            yield slug, title, _ratios(title, labelled)
         for name, lines in groupby(report.percentiles, key=lambda line: line.name):
             title = f"Latency by load: {name}"
             yield f"latency-{name.replace(' ', '-')}", title, _percentiles(title, list(lines))
@@ -57,6 +59,9 @@ def pictures(report: Report) -> Iterator[Picture]:
             curves = list(found)
             slug = size.replace(" ", "-")
             title = f"Cost of {name} against {size}"
+            if _range(curves) > MANY:
+                yield f"cost-{slug}", title, _powers(title, curves)
+                continue
             yield f"cost-{slug}", title, _growth(title, curves, "ns", lambda ns: ns)
             if len(curves) == 1:  # nobody beside it: throughput would say the same once more
                 continue
@@ -86,13 +91,24 @@ def write(report: Report, directory: Path) -> None:
         (directory / f"{name}.png").write_bytes(render(figure, "png"))
 
 
-def _ratios(report: Report) -> Figure:
-    """A dot for each comparison with asyncio.Queue, its spread, and a mark at its goal."""
-    lines = [line for line in report.comparisons if line.baseline_name == "asyncio.Queue"]
-    lines.reverse()  # the first on top
-    figure = Figure(figsize=(9, 1.6 + 0.34 * len(lines)), layout="constrained")
+def _groups(report: Report) -> Iterator[tuple[str, str, list[tuple[str, Comparison]]]]:
+    """What is within the process beside asyncio.Queue, and all else beside what it has there."""
+    queue = [line for line in report.comparisons if line.baseline_name == "asyncio.Queue"]
+    if queue:
+        yield "ratios", "Cost beside asyncio.Queue", [(line.name, line) for line in queue]
+    others = [line for line in report.comparisons if line.dear]
+    if others:
+        labelled = [(f"{line.name}\nbeside {line.baseline_name}", line) for line in others]
+        yield "ratios-between-processes", "Cost beside what others do", labelled
+
+
+def _ratios(title: str, labelled: list[tuple[str, Comparison]]) -> Figure:
+    """A dot for each comparison, its spread, and a mark at its goal."""
+    labels, lines = zip(*reversed(labelled), strict=True)  # the first on top
+    height = 0.34 + 0.2 * any("\n" in label for label in labels)
+    figure = Figure(figsize=(9, 1.6 + height * len(lines)), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title("Cost beside asyncio.Queue in the same run: left is better", color=TEXT, pad=12)
+    axes.set_title(f"{title} in the same run: left is better", color=TEXT, pad=12)
     for place, line in enumerate(lines):
         color, (low, high) = (
             RED if line.met is False else BLUE,
@@ -110,13 +126,13 @@ def _ratios(report: Report) -> Figure:
             va="center",
             color=color,
         )
-    axes.set_yticks(range(len(lines)), [line.name for line in lines])
+    axes.set_yticks(range(len(lines)), labels)
     axes.set_ylim(-0.7, len(lines) - 0.3)
     axes.set_xscale("log")
     axes.axvline(1, color=TEXT, linewidth=1)
     axes.margins(x=0.1)
     _plain(axes, "x")
-    axes.set_xlabel("times the cost of asyncio.Queue (band: spread; green: goal; red: goal missed)")
+    axes.set_xlabel("times the cost of the other (band: spread; green: goal; red: goal missed)")
     return figure
 
 
@@ -166,6 +182,31 @@ def _growth(title: str, curves: list[Curve], unit: str, scale: Callable[[float],
     _label_ends(axes, max(point.x for point in curves[0].points), ends)
     axes.set_xlabel(curves[0].size)
     axes.set_ylabel(unit)
+    return figure
+
+
+def _range(curves: list[Curve]) -> float:
+    costs = [point.y for curve in curves for point in curve.points]
+    return max(costs) / min(costs)
+
+
+def _powers(title: str, curves: list[Curve]) -> Figure:
+    """As `_growth`, where the costs differ by powers of ten: what is flat is flat here too."""
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, color=TEXT, pad=12)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ends = []
+    for curve, color in zip(curves, cycle((BLUE, ORANGE, GREEN, RED)), strict=False):
+        xs, ys = [point.x for point in curve.points], [point.y for point in curve.points]
+        axes.plot(xs, ys, color=color, marker="o", markersize=4, linewidth=1.8)
+        ends.append((ys[-1], f"{curve.candidate}: {duration(ys[-1])}", color))
+    _plain(axes, "x")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda ns, _: duration(ns)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    _label_ends(axes, max(point.x for point in curves[0].points), ends)
+    axes.set_xlabel(curves[0].size)
     return figure
 
 

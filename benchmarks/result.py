@@ -19,6 +19,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     baseline_name: str
     baseline: list[float]
     goal: float | None = None  # the ratio is to be at most this
+    dear: bool = False  # it ran in processes of its own
 
     @property
     def subject_median(self) -> float:

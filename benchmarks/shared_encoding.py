@@ -23,7 +23,7 @@ from rtp.nodes import AudioEncoder, AudioMixer, MixerInput
 from rtp.payload_format import PayloadFormat
 
 LISTENERS: Final = 20
-SECONDS: Final = 3.0
+SECONDS: Final = 2.0
 WARM_UP: Final = 0.6
 RATE: Final = 48000
 OPUS: Final = PayloadFormat("opus", RATE, 2)
@@ -31,7 +31,7 @@ OPUS: Final = PayloadFormat("opus", RATE, 2)
 
 def cases(quick: bool) -> list[Case]:
     """What a second of the room costs."""
-    seconds = 1.0 if quick else SECONDS
+    seconds = 0.5 if quick else SECONDS
     return [
         Case(
             f"1 s of a room with {LISTENERS} listeners, opus: CPU",

@@ -19,7 +19,7 @@ from benchmarks import (
     ping_pong,
 )
 from benchmarks.curves import curves
-from benchmarks.measure import Case, compare
+from benchmarks.measure import compare
 from benchmarks.open_loop import percentiles
 from benchmarks.result import Machine, Report, Skip
 
@@ -47,7 +47,8 @@ EXTRAS: Final = {
     "pipe_batch": "pipes,zmq",
 }
 """Files that need more than the graph, and the extras that have it."""
-OTHERS = ("open_loop", "curves")
+SIZES: Final = ("payload_size", "flows,pipes")
+OTHERS = ("open_loop", "curves", SIZES[0])
 NAMES = (*TOPOLOGIES, *EXTRAS, *OTHERS)
 
 Progress = Callable[[str, int, int], None]  # what comes next, steps done, steps in all
@@ -62,7 +63,7 @@ class Scale(NamedTuple):
     events_a_load: int  # of one round at one load over one hop
 
 
-FULL = Scale(events=200_000, rounds=9, dear_rounds=5, events_a_load=100_000)
+FULL = Scale(events=200_000, rounds=9, dear_rounds=3, events_a_load=100_000)
 QUICK = Scale(events=5_000, rounds=2, dear_rounds=1, events_a_load=5_000)
 
 
@@ -80,15 +81,19 @@ def run(names: list[str], quick: bool, progress: Progress) -> Report:
         if name in names
         for case in TOPOLOGIES[name].cases(scale.events)
     ]
-    for name in EXTRAS:
+    for name, extras in EXTRAS.items():
         if name in names:
-            found = find(name, quick)
+            found = find(name, extras)
             if isinstance(found, Skip):
                 report.skipped.append(found)
             else:
-                cases.extend(found)
+                cases.extend(found.cases(quick))
+    sizes = find(*SIZES) if SIZES[0] in names else None
+    if isinstance(sizes, Skip):
+        report.skipped.append(sizes)
     chains = [1, 10] if "open_loop" in names else []
     steps = len(cases) + len(chains) + ("growth" in names) + ("curves" in names)
+    steps += isinstance(sizes, ModuleType)
     done = 0
 
     def begin(what: str) -> None:
@@ -106,6 +111,9 @@ def run(names: list[str], quick: bool, progress: Progress) -> Report:
     if "curves" in names:
         begin("cost by size")
         report.curves.extend(curves(scale.events // 2))
+    if isinstance(sizes, ModuleType):
+        begin("cost by size of payload")
+        report.curves.extend(sizes.curves(quick))
     if "growth" in names:
         begin("memory")
         report.sizes.append(growth.idle_node(200 if quick else 2_000))
@@ -113,12 +121,9 @@ def run(names: list[str], quick: bool, progress: Progress) -> Report:
     return report
 
 
-def find(name: str, quick: bool) -> list[Case] | Skip:
-    """The cases of a file that needs an extra; or why there are none."""
+def find(name: str, extras: str) -> ModuleType | Skip:
+    """A file that needs extras; or why it is skipped."""
     try:
-        module = importlib.import_module(f"benchmarks.{name}")
+        return importlib.import_module(f"benchmarks.{name}")
     except ModuleNotFoundError as error:
-        hint = f"try: pip install -e '.[{EXTRAS[name]}]'"
-        return Skip(name, f"{error.name} is not installed; {hint}")
-    cases: list[Case] = module.cases(quick)
-    return cases
+        return Skip(name, f"{error.name} is not installed; try: pip install -e '.[{extras}]'")

@@ -33,7 +33,8 @@ LOOP: Final = 50
 STAMP: Final = struct.Struct("<IIQ")  # session, number, ns of the monotonic clock
 PADDING: Final = bytes(64)  # with the stamp as long as a packet of Opus at 32 kbit/s
 WARM_UP: Final = 0.5  # seconds
-SETTLE: Final = 2.0  # seconds to wait for what is on its way
+SETTLE: Final[dict[Work, float]] = {"passed": 2.0, "recoded": 0.3}
+"""Seconds to wait for what is on its way; in a jitter buffer some remains."""
 PATIENCE: Final = 60.0  # seconds for all to connect
 BUFFERED: Final = 12
 """Packets that a device that decodes may hold back for its jitter buffer, or make up."""
@@ -129,7 +130,7 @@ async def _run(work: Work, sessions: int, seconds: float, device: Connection) ->
         await sending
         used, took = await _usage(device) - cpu, time.monotonic() - began
         packets = sum(peer.received for peer in peers) - before
-        deadline = time.monotonic() + SETTLE
+        deadline = time.monotonic() + SETTLE[work]
         while any(p.received < p.sent for p in peers) and time.monotonic() < deadline:  # noqa: ASYNC110  # as above
             await asyncio.sleep(0.02)
         for peer in peers:
