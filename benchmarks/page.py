@@ -115,6 +115,19 @@ def _tables(report: Report) -> Iterator[str]:
         ],
     )
     yield _table(
+        "Without a baseline",
+        ["what", "figure", "spread", "goal"],
+        [
+            [
+                line.name,
+                f"{line.value:,.3g} {line.unit}",
+                f"{min(line.values):.3g}-{max(line.values):.3g}",
+                _goal(line.goal, line.met, at_least=line.at_least),
+            ]
+            for line in report.figures
+        ],
+    )
+    yield _table(
         "Memory",
         ["what", "bytes", "baseline", "bytes", "goal"],
         [
@@ -153,5 +166,7 @@ def _row(tag: str, cells: Row, text: set[int]) -> str:
     return f"<tr>{inside}</tr>"
 
 
-def _goal(goal: float | None, met: bool | None) -> str:
-    return "" if goal is None else f"≤ {goal:,g} {'met' if met else 'MISSED'}"
+def _goal(goal: float | None, met: bool | None, *, at_least: bool = False) -> str:
+    if goal is None:
+        return ""
+    return f"{'≥' if at_least else '≤'} {goal:,g} {'met' if met else 'MISSED'}"

@@ -90,6 +90,28 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
         return self.bytes <= self.goal
 
 
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """What has a goal of its own rather than a baseline: the figures of each round."""
+
+    name: str
+    unit: str
+    values: list[float]
+    goal: float | None = None  # the median is to be at most this
+    at_least: bool = False  # rather: at least
+
+    @property
+    def value(self) -> float:
+        """The median."""
+        return median(self.values)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is met; None if there is none."""
+        if self.goal is None:
+            return None
+        return self.value >= self.goal if self.at_least else self.value <= self.goal
+
+
 class Point(msgspec.Struct, frozen=True):
     """One size of a curve."""
 
@@ -148,6 +170,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     percentiles: list[Percentiles] = []
     curves: list[Curve] = []
     sizes: list[Size] = []
+    figures: list[Figure] = []
     skipped: list[Skip] = []
 
     @property
@@ -157,6 +180,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             *(line.met for line in self.comparisons),
             *(line.met for line in self.percentiles),
             *(line.met for line in self.sizes),
+            *(line.met for line in self.figures),
         ]
         return False in verdicts
 

@@ -16,6 +16,7 @@ import numpy as np
 import trio
 
 from benchmarks.measure import Case, VerificationError
+from benchmarks.real_time import patiently
 from eventgraph import Address, Event, Graph, Node
 from rtp.media import PCM, RTP, AudioFrame
 from rtp.mixed_frame import MixedFrame
@@ -42,6 +43,7 @@ def cases(quick: bool) -> list[Case]:
     ]
 
 
+@patiently
 def cpu(kind: type[AudioEncoder], seconds: float) -> float:
     """Nanoseconds of CPU for a second of the room."""
     return 1e9 * trio.run(room, kind, LISTENERS, seconds)

@@ -21,7 +21,7 @@ from benchmarks import (
 from benchmarks.curves import curves
 from benchmarks.measure import compare
 from benchmarks.open_loop import percentiles
-from benchmarks.result import Machine, Report, Skip
+from benchmarks.result import Figure, Machine, Report, Skip
 
 FILES: tuple[ModuleType, ...] = (
     one_hop,
@@ -46,7 +46,9 @@ EXTRAS: Final = {
     "flow_workers": "flows",
     "pipe_batch": "pipes,zmq",
 }
-"""Files that need more than the graph, and the extras that have it."""
+"""Files that need more than the graph, and the extras that have it. Their ``cases(quick)`` and, if
+there are any, ``figures(quick)`` take seconds each, in processes of their own.
+"""
 SIZES: Final = ("payload_size", "flows,pipes")
 OTHERS = ("open_loop", "curves", SIZES[0])
 NAMES = (*TOPOLOGIES, *EXTRAS, *OTHERS)
@@ -75,6 +77,7 @@ def run(names: list[str], quick: bool, progress: Progress) -> Report:
     """
     scale = QUICK if quick else FULL
     report = Report(machine=Machine.this(), quick=quick)
+    figures: dict[str, Callable[[bool], list[Figure]]] = {}
     cases = [
         case
         for name in TOPOLOGIES
@@ -87,13 +90,15 @@ def run(names: list[str], quick: bool, progress: Progress) -> Report:
             if isinstance(found, Skip):
                 report.skipped.append(found)
             else:
-                cases.extend(found.cases(quick))
+                cases.extend(case._replace(dear=True) for case in found.cases(quick))
+                if hasattr(found, "figures"):
+                    figures[name] = found.figures
     sizes = find(*SIZES) if SIZES[0] in names else None
     if isinstance(sizes, Skip):
         report.skipped.append(sizes)
     chains = [1, 10] if "open_loop" in names else []
     steps = len(cases) + len(chains) + ("growth" in names) + ("curves" in names)
-    steps += isinstance(sizes, ModuleType)
+    steps += isinstance(sizes, ModuleType) + len(figures)
     done = 0
 
     def begin(what: str) -> None:
@@ -104,6 +109,9 @@ def run(names: list[str], quick: bool, progress: Progress) -> Report:
     for case in cases:
         begin(case.name)
         report.comparisons.extend(compare(case, scale.dear_rounds if case.dear else scale.rounds))
+    for name, measure in figures.items():
+        begin(name)
+        report.figures.extend(measure(quick))
     for hops in chains:
         begin(f"latency by load, {hops} hop" + "s" * (hops > 1))
         events = scale.events_a_load // (1 if hops == 1 else 4)

@@ -58,6 +58,7 @@ def _tables(report: Report) -> Iterator[Table]:
         f"load {machine.load:.1f}; medians of rounds run in turns",
     )
     yield _percentiles(report)
+    yield _figures(report)
     yield _sizes(report)
 
 
@@ -98,6 +99,16 @@ def _percentiles(report: Report) -> Table:
     return table
 
 
+def _figures(report: Report) -> Table:
+    table = _table("without a baseline", "what", "figure", "spread", "goal")
+    for line in report.figures:
+        spread = f"{min(line.values):.3g}-{max(line.values):.3g}"
+        row = (f"{line.value:,.3g} {line.unit}", spread)
+        goal = f"{line.goal:g}" if line.goal is not None else None
+        table.add_row(line.name, *row, _goal(goal, line.met, at_least=line.at_least))
+    return table
+
+
 def _sizes(report: Report) -> Table:
     table = _table("memory", "what", "bytes", "baseline", "bytes", "goal")
     for line in report.sizes:
@@ -115,7 +126,8 @@ def _table(title: str, *headings: str) -> Table:
     return table
 
 
-def _goal(text: str | None, met: bool | None) -> str:
+def _goal(text: str | None, met: bool | None, *, at_least: bool = False) -> str:
     if text is None:
         return ""
-    return f"[green]<= {text} met" if met else f"[red]<= {text} MISSED"
+    bound = f"{'>=' if at_least else '<='} {text}"
+    return f"[green]{bound} met" if met else f"[red]{bound} MISSED"

@@ -26,6 +26,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from aiortc.mediastreams import MediaStreamError
 
 from benchmarks.measure import Case, VerificationError
+from benchmarks.real_time import patiently
 from eventgraph import Address, Graph
 from rtp.webrtc import WebRtcNetwork, link_forwarding
 from rtp.webrtc.session import WayName
@@ -55,6 +56,7 @@ def cases(quick: bool) -> list[Case]:
     ]
 
 
+@patiently
 def cpu(way: WayName, kinds: tuple[str, ...], seconds: float) -> float:
     """Nanoseconds of CPU for a second of a call."""
     return 1e9 * trio.run(call, way, kinds, seconds)

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from benchmarks import webrtc_devices, webrtc_load
 from benchmarks.measure import Case, VerificationError
+from benchmarks.real_time import patiently
 from benchmarks.webrtc_devices import Work
 from benchmarks.webrtc_load import Outcome
 
@@ -44,6 +45,7 @@ def cases(quick: bool) -> list[Case]:
     ]
 
 
+@patiently
 def cpu(device: str, work: Work, sessions: int, seconds: float) -> float:
     """Nanoseconds of CPU of the device for a packet that it got and sent."""
     outcome = measure(device, work, sessions, seconds)

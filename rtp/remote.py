@@ -5,11 +5,19 @@ from collections.abc import Mapping
 from typing import Final
 
 import httpx
+import msgspec
 
 from .errors import RtpError
 
 TIMEOUT: Final = 5.0
 """Seconds; a server that needs longer for its graph is stuck."""
+
+
+PROBLEM: Final = "application/problem+json"
+
+
+class _Problem(msgspec.Struct):
+    detail: str
 
 
 class RemoteError(RtpError):
@@ -83,6 +91,15 @@ def check_status(response: httpx.Response) -> None:
         raise RemoteError(
             f"{target} answers {response.status_code} {response.reason_phrase}; check --url"
         )
+
+
+def check_problem(response: httpx.Response) -> None:
+    """Raises: RemoteError: the answer says what is wrong (RFC 9457), and so does the message."""
+    if response.headers.get("content-type") == PROBLEM:
+        try:
+            raise RemoteError(msgspec.json.decode(response.content, type=_Problem).detail)
+        except msgspec.DecodeError:
+            pass
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,14 +6,10 @@ import msgspec
 
 from eventgraph.language import Difference
 
-from .remote import RemoteError, ask, check_status
+from .remote import RemoteError, ask, check_problem, check_status
 
 TIMEOUT: Final = 60.0
 """Seconds: nodes may take some to enter and to leave, and changes wait for each other."""
-
-
-class _Problem(msgspec.Struct):
-    detail: str
 
 
 def put_composition(
@@ -42,11 +38,7 @@ def put_composition(
         content=text.encode(errors="replace"),
         timeout=TIMEOUT,
     )
-    if response.headers.get("content-type") == "application/problem+json":
-        try:
-            raise RemoteError(msgspec.json.decode(response.content, type=_Problem).detail)
-        except msgspec.DecodeError:
-            pass
+    check_problem(response)
     check_status(response)
     try:
         return msgspec.json.decode(response.content, type=Difference)

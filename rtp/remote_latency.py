@@ -2,20 +2,14 @@
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from eventgraph import Address, GraphSnapshot
 from eventgraph.hop_times import RouteTimes
 
-from .remote import TIMEOUT, RemoteError, ask, check_status
-
-PROBLEM: Final = "application/problem+json"
-
-
-class _Problem(msgspec.Struct):
-    detail: str
+from .remote import TIMEOUT, RemoteError, ask, check_problem, check_status
 
 
 def fetch_latency(
@@ -51,11 +45,7 @@ def fetch_latency(
         content=msgspec.json.encode(wanted),
         timeout=seconds + TIMEOUT,
     )
-    if response.headers.get("content-type") == PROBLEM:
-        try:
-            raise RemoteError(msgspec.json.decode(response.content, type=_Problem).detail)
-        except msgspec.DecodeError:
-            pass
+    check_problem(response)
     check_status(response)
     try:
         return msgspec.json.decode(response.content, type=RouteTimes)

@@ -6,14 +6,17 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from benchmarks import page, pictures
-from benchmarks.result import Comparison, Curve, Machine, Percentiles, Point, Report, Size
+from benchmarks.result import Comparison, Curve, Figure, Machine, Percentiles, Point, Report, Size
 
 PNG = b"\x89PNG\r\n\x1a\n"
 NAMES = {
     "ratios",
+    "ratios-between-processes",
+    "cost-bytes-of-payload",
     "latency-one-hop",
     "latency-chain-of-10",
     "cost-nodes-in-a-row",
@@ -52,7 +55,10 @@ def report() -> Report:
     return Report(
         machine=Machine.this(),
         quick=True,
-        comparisons=[line],
+        comparisons=[
+            line,
+            msgspec.structs.replace(line, name="a frame", baseline_name="bare ring", dear=True),
+        ],
         percentiles=[
             percentiles(name, candidate, load)
             for name in ("one hop", "chain of 10")
@@ -67,6 +73,18 @@ def report() -> Report:
                 points=[Point(1, 200.0), Point(10, 150.0)],
             )
             for candidate in ("eventgraph", "asyncio.Queue")
+        ]
+        + [
+            Curve(
+                name="an event",
+                candidate=candidate,
+                size="bytes of payload",
+                points=[Point(100, cost), Point(1000, 10 * cost)],
+            )
+            for candidate, cost in (("in the process", 200.0), ("by pipe", 9000.0))
+        ],
+        figures=[
+            Figure(name="streams", unit="streams", values=[2100, 2200], goal=2000, at_least=True)
         ],
         sizes=[Size(name="a node", bytes=2700, baseline_name="task", baseline=4200, goal=3000)],
     )
@@ -103,6 +121,7 @@ def test_the_page_says_what_was_met_and_missed(report: Report) -> None:
     assert '<td class="met">≤ 0.4 met</td>' in text
     assert '<td class="met">≤ 3,000 met</td>' in text
     assert text.count('<td class="missed">≤ 2 MISSED</td>') == 8
+    assert '<td class="met">≥ 2,000 met</td>' in text
     assert "too short to quote" in text
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks import page
 from benchmarks.measure import Case, VerificationError, compare, verify
 from benchmarks.quantity import duration
+from benchmarks.real_time import patiently
 from benchmarks.result import load, save
 from benchmarks.suite import QUICK, TOPOLOGIES, run
 from benchmarks.table import show
@@ -78,6 +79,27 @@ def test_a_file_whose_extra_is_missing_is_skipped_and_says_so(
     show(report, Console(file=printed, width=200))
     assert f"skipped: pipe_batch: {skip.why}" in printed.getvalue()
     assert "Skipped: pipe_batch: pynng is not installed" in page.page(report)
+
+
+@pytest.mark.parametrize(("failures", "tries"), [(0, 1), (2, 3), (3, 3)])
+def test_what_is_in_real_time_is_wrong_when_it_is_wrong_each_time(
+    failures: int, tries: int
+) -> None:
+    tried = 0
+
+    @patiently
+    def measure(figure: float) -> float:
+        nonlocal tried
+        tried += 1
+        verify("frames", tried <= failures, False)
+        return figure
+
+    if failures < 3:
+        assert measure(7.0) == 7.0
+    else:
+        with pytest.raises(VerificationError):
+            measure(7.0)
+    assert tried == tries
 
 
 @pytest.mark.parametrize(
