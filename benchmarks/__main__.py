@@ -14,7 +14,7 @@ from cyclopts.validators import Path as PathThat
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-NARROWEST = 130  # columns; a pipe has no width, and the tables need this much
+NARROWEST = 152  # columns; a pipe has no width, and the tables need this much
 
 app = cyclopts.App(name="eventgraph bench", help=__doc__)
 

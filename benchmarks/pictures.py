@@ -41,6 +41,7 @@ STYLE: Final[dict[Any, Any]] = {  # matplotlib lists all keys that there are as 
 }
 DPI: Final = 150
 LAST_NINE: Final = 1e5  # 1 in so many is beyond the percentiles shown: 99.999 %
+TICKS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # of ratios
 MANY: Final = 50  # times the least cost: then the scale has powers of ten
 LINE_HEIGHT: Final = 0.055  # of a label, as a share of the height of a picture
 
@@ -131,6 +132,9 @@ def _ratios(title: str, labelled: list[tuple[str, Comparison]]) -> Figure:
     axes.set_xscale("log")
     axes.axvline(1, color=TEXT, linewidth=1)
     axes.margins(x=0.1)
+    low, high = axes.get_xlim()
+    axes.set_xticks([tick for tick in TICKS if low <= tick <= high])
+    axes.xaxis.set_minor_locator(NullLocator())
     _plain(axes, "x")
     axes.set_xlabel("times the cost of the other (band: spread; green: goal; red: goal missed)")
     return figure

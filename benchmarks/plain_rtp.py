@@ -12,6 +12,7 @@ from typing import Final
 
 from benchmarks import rtp_baseline, rtp_forward
 from benchmarks.measure import Case, verify
+from benchmarks.real_time import patiently
 from benchmarks.rtp_load import Load, run_forwarder
 
 DEVICE: Final = (rtp_forward.__name__, "serve")
@@ -29,6 +30,7 @@ def cases(quick: bool) -> list[Case]:
     return [Case(name, partial(cpu, DEVICE, load), baselines, goals, dear=True)]
 
 
+@patiently
 def cpu(module: tuple[str, ...], load: Load) -> float:
     """Nanoseconds of CPU for one packet."""
     done = run_forwarder([sys.executable, "-m", *module], load)

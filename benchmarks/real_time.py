@@ -1,8 +1,8 @@
 """Media in real time on a machine that others use too.
 
 Where a process gets no core for half a second, a jitter buffer runs dry and frames are left out:
-that is what they are to do, and no wrong result. So what is in real time may be measured again. What
-is wrong each time is wrong.
+that is what they are to do, and no wrong result. So what is in real time may be measured again.
+What is wrong each time is wrong.
 """
 
 from collections.abc import Callable
