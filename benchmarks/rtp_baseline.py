@@ -1,4 +1,4 @@
-"""The baseline twin of ``rtp_forward``: asyncio, and nothing between its ports.
+"""The baseline twins of ``rtp_forward``: asyncio or uvloop, and nothing between its ports.
 
     load --UDP P+2i--> DatagramProtocol --UDP Q+2i--> load
 
@@ -8,8 +8,13 @@ Takes the same options as ``rtp_forward serve``.
 import argparse
 import asyncio
 import signal
+from typing import Final
+
+import uvloop
 
 from benchmarks.descriptors import raise_descriptor_limit
+
+LOOPS: Final = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 class Echo(asyncio.DatagramProtocol):
@@ -51,6 +56,8 @@ if __name__ == "__main__":
     parser.add_argument("--in-base", type=int, required=True)
     parser.add_argument("--out-base", type=int)
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--loop", choices=LOOPS, default="asyncio")
     options = parser.parse_args()
     raise_descriptor_limit(options.streams + 50)
-    asyncio.run(forward(options.streams, options.in_base, options.out_base, options.host))
+    with asyncio.Runner(loop_factory=LOOPS[options.loop]) as runner:
+        runner.run(forward(options.streams, options.in_base, options.out_base, options.host))

@@ -9,7 +9,7 @@ From the top down, each layer needing only those below it::
     webrtc                             peer connections, whose tracks are nodes
     mailbox  asyncio_thread            aiortc's thread, and the way there and back
     network  endpoint                  sessions joined with sockets
-    udp  binding  timers               the two tasks that all sessions share
+    udp  ticker  binding  timers       the two tasks that all sessions share
     session                            one RTP session, without I/O and without a clock
     outgoing  reception  latch         what it sends; what it counts; whom it listens to
     rtcp_reporter  rtcp_interval  rtcp reports, and when

@@ -61,6 +61,26 @@ class RtpEndpoint:
         closed: whether `close` was called.
     """
 
+    __slots__ = (
+        "_clock",
+        "_ended_at",
+        "_heard_at",
+        "_receiver",
+        "_rtcp_heard_at",
+        "_rtcp_out",
+        "_rtcp_port",
+        "_rtcp_received",
+        "_rtp_port",
+        "_silence_limit",
+        "_take_packet",
+        "_timers",
+        "_told_closed",
+        "_unclaimed",
+        "_unsent",
+        "closed",
+        "session",
+    )
+
     def __init__(
         self,
         session: RtpSession,
@@ -145,11 +165,12 @@ class RtpEndpoint:
         Raises:
             UnknownPayloadTypeError: the payload type is none of this session's.
         """
-        remote = self.session.remote_rtp
+        session = self.session
+        remote = session.remote_rtp
         if remote is None:
             self._unsent["no peer"] += 1
             return False
-        data = self.session.outgoing.forward(packet, self._clock(), payload_type)
+        data = session.outgoing.forward(packet, self._clock(), payload_type)
         return self._rtp_port.send(data, remote)
 
     def close(self) -> None:

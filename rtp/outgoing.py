@@ -7,7 +7,7 @@ from typing import Final
 from .audio_level import level_extension
 from .errors import UnknownPayloadTypeError
 from .packet import RtpPacket, build_packet, with_extension
-from .payload_format import PayloadFormat
+from .payload_format import PayloadFormat, clock_rates_of
 
 _MASK_16 = 0xFFFF
 _MASK_32 = 0xFFFFFFFF
@@ -68,7 +68,7 @@ class OutgoingStream:
         self.packets_sent = 0
         self.octets_sent = 0
         self.sent_at: float | None = None
-        self._clock_rates = {number: f.clock_rate for number, f in formats.items()}
+        self._clock_rates = clock_rates_of(formats)
         self._clock_rate = 0
         self._level_id = level_id
         self._random = random

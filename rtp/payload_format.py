@@ -1,5 +1,7 @@
 """What an RTP payload type number stands for."""
 
+from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 import msgspec
@@ -76,3 +78,16 @@ GRAPH_FORMATS = MappingProxyType(
 )
 """What payload types mean inside the graph, between nodes whose peers have numbers of their own:
 WebRTC sessions renumber to these and from these. They are those of aiortc's offers."""
+
+
+def clock_rates_of(formats: Mapping[int, PayloadFormat]) -> Mapping[int, int]:
+    """Hz by payload type; one table for all who have agreed on the same.
+
+    With a table of its own for each session, three cache lines more are cold for each packet.
+    """
+    return _clock_rates(tuple((number, wanted.clock_rate) for number, wanted in formats.items()))
+
+
+@lru_cache(maxsize=256)
+def _clock_rates(rates: tuple[tuple[int, int], ...]) -> Mapping[int, int]:
+    return dict(rates)

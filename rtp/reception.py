@@ -205,24 +205,24 @@ class Reception:
         sources: by SSRC; to be read, not written.
     """
 
-    __slots__ = ("_lost_before", "max_sources", "sources")
+    __slots__ = ("_latest", "_lost_before", "max_sources", "sources")
 
     def __init__(self, max_sources: int = MAX_REPORT_BLOCKS) -> None:
         if not 1 <= max_sources <= MAX_REPORT_BLOCKS:
             raise ValueError(f"max_sources is {max_sources}: choose 1..{MAX_REPORT_BLOCKS}")
         self.max_sources = max_sources
         self.sources: dict[int, Source] = {}
+        self._latest: Source | None = None  # most packets are of the source of the one before
         self._lost_before = 0
 
     def update(self, packet: RtpPacket, clock_rate: int, now: float) -> DropReason | None:
         """Count one packet; see `Source.update`. TOO_MANY_SOURCES if there is no room."""
-        source = self.sources.get(packet.ssrc)
-        if source is None:
-            if len(self.sources) >= self.max_sources:
+        source = self._latest
+        if source is None or source.ssrc != packet.ssrc:
+            source = self.sources.get(packet.ssrc) or self._begin(packet, now)
+            if source is None:
                 return DropReason.TOO_MANY_SOURCES
-            probation = MIN_SEQUENTIAL if self.sources else 0
-            source = Source(packet.ssrc, packet.sequence_number, now, probation=probation)
-            self.sources[packet.ssrc] = source
+            self._latest = source
         return source.update(packet, clock_rate, now)
 
     @property
@@ -265,6 +265,7 @@ class Reception:
         source = self.sources.pop(ssrc, None)
         if source is None:
             return False
+        self._latest = None
         self._lost_before += source.total_lost
         return True
 
@@ -273,3 +274,12 @@ class Reception:
         silent = [s.ssrc for s in self.sources.values() if s.heard_at < since]
         for ssrc in silent:
             self.forget(ssrc)
+
+    def _begin(self, packet: RtpPacket, now: float) -> Source | None:
+        """Track another source; None if there is no room."""
+        if len(self.sources) >= self.max_sources:
+            return None
+        probation = MIN_SEQUENTIAL if self.sources else 0
+        source = Source(packet.ssrc, packet.sequence_number, now, probation=probation)
+        self.sources[packet.ssrc] = source
+        return source

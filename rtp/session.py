@@ -23,7 +23,7 @@ from .drops import DropReason
 from .latch import Address, AddressLatch
 from .outgoing import OutgoingStream
 from .packet import RtpPacket, is_rtcp, parse_packet
-from .payload_format import PayloadFormat
+from .payload_format import PayloadFormat, clock_rates_of
 from .reception import MAX_REPORT_BLOCKS, Reception
 from .rtcp import RtcpEvent, parse_compound
 from .rtcp_reporter import RtcpReporter
@@ -48,8 +48,33 @@ class RtpSession:
     Attributes:
         outgoing: serialises what is to be sent to `remote_rtp`.
         reception: statistics of what is received.
+        remote_rtp: where to send RTP; None while the peer's address is not known.
         rtcp_mux: whether RTP and RTCP share a port.
     """
+
+    __slots__ = (
+        "_clock_rates",
+        "_closed",
+        "_colliding",
+        "_drops",
+        "_fixed_rtcp",
+        "_fixed_rtp",
+        "_latch",
+        "_level_id",
+        "_octets_received",
+        "_packets_received",
+        "_random",
+        "_rtcp",
+        "_rtcp_received",
+        "_rtcp_sent",
+        "_rtcp_source",
+        "_rtcp_unsent",
+        "_unsent",
+        "outgoing",
+        "reception",
+        "remote_rtp",
+        "rtcp_mux",
+    )
 
     def __init__(
         self,
@@ -121,9 +146,10 @@ class RtpSession:
         )
         self._random = random
         self._level_id = audio_level_id
-        self._clock_rates = {number: f.clock_rate for number, f in formats.items()}
+        self._clock_rates = clock_rates_of(formats)
         self._closed = False
 
+        self.remote_rtp = remote_rtp
         self._fixed_rtp = remote_rtp
         self._fixed_rtcp = remote_rtcp
         self._latch = AddressLatch(
@@ -149,11 +175,6 @@ class RtpSession:
     def cname(self) -> str:
         """Our canonical name (§6.5.1)."""
         return self._rtcp.cname
-
-    @property
-    def remote_rtp(self) -> Address | None:
-        """Where to send RTP; None while the peer's address is not known."""
-        return self._fixed_rtp or self._latch.address
 
     @property
     def remote_rtcp(self) -> Address | None:
@@ -187,13 +208,27 @@ class RtpSession:
         Returns:
             the packet; None if it was dropped and counted. Never raises.
         """
-        packet = self._read_rtp(data, address, now)
-        if isinstance(packet, DropReason):
-            self._drops[packet] += 1
-            return None
-        self._packets_received += 1
-        self._octets_received += len(data) - packet.payload_start - packet.padding_size
-        return packet
+        packet = parse_packet(data, self._level_id)
+        reason: DropReason | None
+        if not isinstance(packet, RtpPacket):
+            reason = packet
+        elif (clock_rate := self._clock_rates.get(packet.payload_type)) is None:
+            reason = DropReason.UNKNOWN_PAYLOAD_TYPE
+        elif self._closed:
+            reason = DropReason.CLOSED
+        elif packet.ssrc == self.outgoing.ssrc:
+            self._leave_ssrc_to(address, now)
+            reason = DropReason.OWN_SSRC
+        elif address != self._latch.address and not self._relearn(packet, address, now):
+            reason = DropReason.STRAY
+        else:
+            reason = self.reception.update(packet, clock_rate, now)
+            if reason is None:
+                self._packets_received += 1
+                self._octets_received += len(data) - packet.payload_start - packet.padding_size
+                return packet
+        self._drops[reason] += 1
+        return None
 
     def receive_rtcp(self, data: bytes, address: Address, now: float) -> list[RtcpEvent]:
         """Take what arrived on the RTCP port.
@@ -258,22 +293,6 @@ class RtpSession:
             remote_cname=self._rtcp.cname_of(remote_ssrc),
         )
 
-    def _read_rtp(self, data: bytes, address: Address, now: float) -> RtpPacket | DropReason:
-        packet = parse_packet(data, self._level_id)
-        if isinstance(packet, DropReason):
-            return packet
-        clock_rate = self._clock_rates.get(packet.payload_type)
-        if clock_rate is None:
-            return DropReason.UNKNOWN_PAYLOAD_TYPE
-        if self._closed:
-            return DropReason.CLOSED
-        if packet.ssrc == self.outgoing.ssrc:
-            self._leave_ssrc_to(address, now)
-            return DropReason.OWN_SSRC
-        if address != self._latch.address and not self._relearn(packet, address, now):
-            return DropReason.STRAY
-        return self.reception.update(packet, clock_rate, now) or packet
-
     def _leave_ssrc_to(self, address: Address, now: float) -> None:
         """Take another SSRC when the peer uses ours; once, for more of it is a loop.
 
@@ -291,6 +310,7 @@ class RtpSession:
         silence = now - self.reception.heard_at
         if not self._latch.offer(packet, address, silence=silence, source_is_known=source_is_known):
             return False
+        self.remote_rtp = self._fixed_rtp or address
         if not source_is_known:
             self.reception.forget_all()
             self._rtcp.forget_everybody()

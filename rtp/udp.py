@@ -11,6 +11,11 @@ Each round reads one datagram from each ready socket. With media that is nearly 
 it holds, so a read that finds nothing, which costs as much as one that finds a packet, is
 saved; a socket that holds more is still ready in the next round, and cannot starve others.
 A round is bounded, and trio runs its other tasks before the next one.
+
+To wake up is dearer than all that happens to a packet: the processor comes out of its sleep
+and finds its caches cold. So what comes alone is read at once, but where packets come closer
+together than `REST` the sockets are looked at once in each `REST`, as network cards do it
+("interrupt moderation"). With 100 streams that took 24 µs a packet instead of 47.
 """
 
 import errno
@@ -20,6 +25,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 import msgspec
@@ -27,6 +33,7 @@ import trio
 
 from .binding import bind, bind_pair
 from .latch import Address
+from .ticker import Ticker
 
 Receive = Callable[[bytes, Address, float], object]
 """Called with (datagram, its sender, seconds on the poller's clock); must return soon."""
@@ -34,6 +41,9 @@ Receive = Callable[[bytes, Address, float], object]
 ROUND: Final = 32
 """Datagrams; a third of a millisecond of work. With 1000 streams 32 cost 10 % less than 128:
 what the first node touched is still in the cache when the last one needs it."""
+REST: Final = 0.002
+"""Seconds; a packet waits so long at most, and half of it on the average, if others come before
+and after it as closely. A tenth of a packet of sound; no jitter buffer is as short."""
 MAX_DATAGRAM: Final = 4096
 """Octets. RTP fits a packet of the network, 1500 or rarely 9000 octets less headers;
 what is longer than this is dropped and counted as "too long"."""
@@ -164,14 +174,18 @@ class UdpPort:
 class UdpPoller:
     """Owns the epoll descriptor, and the task that reads what is ready."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, rest: float = REST) -> None:
         """
         Args:
             clock: seconds; read once a round, for all datagrams in it.
+            rest: seconds, real ones, between two looks at the sockets while packets come
+                closer together; 0 reads each as it comes.
         """
         self._clock = clock
         self._epoll = select.epoll()
         self._ports: dict[int, UdpPort] = {}
+        self._rest = rest
+        self._ticker = Ticker(rest) if rest else None
 
     def open(
         self, host: str, port: int, receive: Receive, *, receive_buffer: int = RECEIVE_BUFFER
@@ -212,11 +226,29 @@ class UdpPoller:
 
     async def run(self) -> None:
         """Read what comes, until cancelled."""
+        woken_at = -inf
         while True:
-            if self.read_round():
-                await trio.lowlevel.checkpoint()
-            else:
-                await trio.lowlevel.wait_readable(self._epoll)
+            await trio.lowlevel.wait_readable(self._epoll)
+            before, woken_at = woken_at, self._clock()
+            await self._read_all()
+            if self._ticker is not None and woken_at - before < self._rest:
+                await self._read_by_ticks(self._ticker)
+
+    async def _read_by_ticks(self, ticker: Ticker) -> None:
+        """Look at each tick, until there was nothing between two."""
+        with ticker:
+            await ticker.wait()
+            while await self._read_all():
+                await ticker.wait()
+
+    async def _read_all(self) -> bool:
+        """Read until no port is ready; whether one was."""
+        if not self.read_round():
+            return False
+        await trio.lowlevel.checkpoint()
+        while self.read_round():
+            await trio.lowlevel.checkpoint()
+        return True
 
     def read_round(self) -> int:
         """Read one datagram from each ready port, of at most `ROUND`; how many were ready."""
@@ -240,6 +272,8 @@ class UdpPoller:
         for port in tuple(self._ports.values()):
             port.close()
         self._epoll.close()
+        if self._ticker is not None:
+            self._ticker.close()
 
     def _adopt(self, bound: socket.socket, receive: Receive) -> UdpPort:
         port = UdpPort(bound, receive, self)

@@ -176,6 +176,26 @@ async def test_silence_ends_once_and_a_packet_begins_anew(
                 assert len(collector.ends) == beginning
 
 
+async def test_virtual_time_does_not_run_ahead_of_packets(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with RtpNetwork() as network:
+        endpoint = network.open(FORMATS)
+        collector = attach(endpoint)
+        with peers(1) as (peer,):
+            for i in range(5):  # at one and the same time: so close that a real network rests
+                peer.send(rtp(i), endpoint.address)
+                with trio.fail_after(1e-6):
+                    while len(collector.packets) <= i:
+                        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("rest", [-0.001, 0.021, float("nan")])
+def test_rest_is_no_longer_than_a_packet_of_sound(rest: float) -> None:
+    with pytest.raises(ValueError, match="rest"):
+        RtpNetwork(rest=rest)
+
+
 async def test_peer_that_sends_only_rtcp_is_not_silent(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -13,7 +13,7 @@ import trio
 
 from rtp.binding import numeric_address
 from rtp.latch import Address
-from rtp.udp import MAX_DATAGRAM, ROUND, UdpPoller
+from rtp.udp import MAX_DATAGRAM, REST, ROUND, UdpPoller
 
 from .wire import peers, until
 
@@ -22,8 +22,8 @@ Received = list[tuple[bytes, Address, float]]
 
 
 @asynccontextmanager
-async def running_poller() -> AsyncIterator[UdpPoller]:
-    poller = UdpPoller(trio.current_time)
+async def running_poller(rest: float = REST) -> AsyncIterator[UdpPoller]:
+    poller = UdpPoller(trio.current_time, rest=rest)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
         try:
@@ -64,6 +64,49 @@ async def test_datagrams_of_one_sender_stay_in_order_past_many_rounds() -> None:
                 peer.send(data, port.address)
             await until(lambda: len(received) == len(sent))
         assert received == sent
+
+
+async def test_what_comes_alone_is_read_at_once() -> None:
+    received: Received = []
+    async with running_poller(rest=0.2) as poller:
+        port = poller.open(HOST, 0, lambda *datagram: received.append(datagram))
+        with peers(1) as (peer,):
+            for count in (1, 2):
+                sent_at = trio.current_time()
+                peer.send(b"x", port.address)
+                await until(lambda count=count: len(received) == count)  # type: ignore[misc]  # mypy loses the default
+                assert received[-1][2] - sent_at < 0.1
+                await trio.sleep(0.25)
+
+
+async def test_what_comes_close_behind_waits_for_the_tick_and_no_longer() -> None:
+    rest = 0.1
+    received: Received = []
+    async with running_poller(rest) as poller:
+        port = poller.open(HOST, 0, lambda *datagram: received.append(datagram))
+        with peers(1) as (peer,):
+            for count in (1, 2, 4):
+                for _ in range(count - len(received)):
+                    peer.send(b"x", port.address)
+                await until(lambda count=count: len(received) == count)  # type: ignore[misc]  # mypy loses the default
+        at = [now for _, _, now in received]
+        assert at[1] - at[0] < rest / 2  # that the first was not alone is known only then
+        assert rest / 2 < at[2] - at[1] < 1.5 * rest
+        assert at[3] - at[2] < rest / 2
+
+
+async def test_bursts_on_one_port_are_read_without_rests_between() -> None:
+    rest = 0.05
+    received: list[bytes] = []
+    async with running_poller(rest) as poller:
+        port = poller.open(HOST, 0, lambda data, *_: received.append(data))
+        with peers(1) as (peer,):
+            began = trio.current_time()
+            for burst in range(1, 4):
+                for _ in range(50):
+                    peer.send(b"x", port.address)
+                await until(lambda burst=burst: len(received) == 50 * burst)  # type: ignore[misc]  # mypy loses the default
+            assert trio.current_time() - began < 20 * rest
 
 
 async def test_a_flooded_port_starves_neither_the_others_nor_other_tasks() -> None:
