@@ -55,9 +55,11 @@ if __name__ == "__main__":
     parser.add_argument("--streams", type=int, required=True)
     parser.add_argument("--in-base", type=int, required=True)
     parser.add_argument("--out-base", type=int)
+    parser.add_argument("--symmetric", action="store_true")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--loop", choices=LOOPS, default="asyncio")
     options = parser.parse_args()
     raise_descriptor_limit(options.streams + 50)
     with asyncio.Runner(loop_factory=LOOPS[options.loop]) as runner:
-        runner.run(forward(options.streams, options.in_base, options.out_base, options.host))
+        out_base = None if options.symmetric else options.out_base
+        runner.run(forward(options.streams, options.in_base, out_base, options.host))

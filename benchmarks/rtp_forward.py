@@ -1,25 +1,29 @@
 """Plain RTP through the graph: how much a forwarded packet costs.
 
-    load --UDP P+2i--> RtpSource --link--> Forwarder --link--> RtpSink --UDP Q+2i--> load
-         (this process)            (device under test, one core)            (this process)
+    load --UDP to P+2i--> RtpSource --link--> Forwarder --link--> RtpSink --UDP--> load
+    (this process)               (device under test, on one core)        (this process)
 
-``python -m benchmarks.rtp_forward``            both, with a baseline twin in the same run
+``python -m benchmarks.rtp_forward``            both, with baseline twins in the same run
 ``python -m benchmarks.rtp_forward serve ...``  the device under test alone, for a load of
                                                 one's own
 
-The baseline is the least that asyncio can do: a DatagramProtocol a port that rewrites
-nothing and counts nothing (``rtp_baseline``). It gets the same load, after the device.
+The baselines are the least that asyncio and uvloop can do: a DatagramProtocol a port that
+rewrites nothing and counts nothing (``rtp_baseline``). They get the same load, in turns.
 """
 
 import signal
 import sys
-from typing import Annotated
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
 
 import cyclopts
 import trio
 
 from benchmarks.descriptors import raise_descriptor_limit
-from benchmarks.rtp_load import Forwarding, Load, run_forwarder
+from benchmarks.measure import Case, VerificationError, compare, verify
+from benchmarks.result import Machine, Report, save
+from benchmarks.rtp_load import Load, run_forwarder
 from eventgraph import Address, Graph
 from eventgraph.testing import wait_idle
 from rtp import STATIC_FORMATS, PayloadFormat, RtpEndpoint, RtpNetwork
@@ -27,7 +31,9 @@ from rtp.nodes import Forwarder, RtpSink, RtpSource
 
 ANY_FORMAT = {number: PayloadFormat("any", 8000) for number in range(128)} | STATIC_FORMATS
 OTHER_FILES = 50  # descriptors for all but the ports
-TOLERANCE = 0.02  # of the time that the load may take longer than planned
+DEVICE: Final = ("benchmarks.rtp_forward", "serve")
+TWIN: Final = ("benchmarks.rtp_baseline",)
+GOALS: Final = {"asyncio": 0.8, "uvloop": 1.4}
 
 app = cyclopts.App(name="benchmarks.rtp_forward", help=__doc__)
 
@@ -113,14 +119,17 @@ async def forward(streams: int, host: str, in_base: int, out_base: int | None, r
 @app.command
 def run(
     *,
-    streams: Annotated[int, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))] = 200,
+    streams: Annotated[int, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))] = 100,
     rate: float = 50.0,
-    seconds: float = 30.0,
+    seconds: float = 5.0,
+    rounds: Annotated[int, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))] = 5,
     in_base: int = 20000,
-    out_base: int = 26000,
     quick: bool = False,
-) -> None:
-    """Load the device under test and its baseline, and compare; exit 1 if a packet was lost.
+    json: Path | None = None,
+) -> int:
+    """Load the device under test and its baselines in turns, and compare.
+
+    The exit status is 1 if a goal was missed, 2 if a packet was lost or wrong.
 
     Parameters
     ----------
@@ -129,45 +138,67 @@ def run(
     rate
         Packets a second in each.
     seconds
-        How long to load each of the two.
-    in_base, out_base
-        First UDP ports; see serve.
+        How long to load each of them, in each round.
+    rounds
+        How often.
+    in_base
+        First UDP port; see serve.
     quick
-        20 streams for 2 seconds: checks the results, and gives no figure to quote.
+        20 streams for a second, once: checks the results, and gives no figure to quote.
+    json
+        Write the figures there.
     """
     if quick:
-        streams, seconds = 20, 2.0
-    raise_descriptor_limit(2 * streams + OTHER_FILES)
-    load = Load(streams=streams, rate=rate, seconds=seconds, in_base=in_base, out_base=out_base)
+        streams, seconds, rounds = 20, 1.0, 1
+    load = Load(streams=streams, rate=rate, seconds=seconds, in_base=in_base)
     print(f"{streams} streams x {rate:g} packets/s for {seconds:g} s, each forwarder on one core")
-    device = _measure("eventgraph", "benchmarks.rtp_forward", ["serve"], load)
-    baseline = _measure("asyncio", "benchmarks.rtp_baseline", [], load)
-    print(
-        f"a packet costs {device.cpu / baseline.cpu:.2f} times what it costs the baseline, "
-        "which neither parses nor counts nor rewrites"
-        if baseline.cpu
-        else "too short to compare"
-    )
+    try:
+        lines = compare(case(load, told=True), rounds)
+    except VerificationError as error:
+        print(f"wrong result: {error}", file=sys.stderr)
+        return 2
+    for line in lines:
+        print(
+            f"a packet costs {line.ratio:.2f} times what it costs {line.baseline_name} "
+            f"({min(line.ratios):.2f}-{max(line.ratios):.2f}, goal {line.goal})"
+        )
+    report = Report(machine=Machine.this(), quick=quick, comparisons=lines)
+    if json:
+        save(report, json)
     if quick:
         print("quick: every packet was verified; the figures are too short to quote")
-    sys.exit(int(device.failed))
+    return int(report.missed and not quick)
 
 
-def _measure(name: str, module: str, verb: list[str], load: Load) -> Forwarding:
-    result = run_forwarder([sys.executable, "-m", module, *verb], load)
-    print(
-        f"{name:<12} sent {result.sent}, lost {result.lost}, wrong {result.wrong}; "
-        f"latency p50 {result.latency(0.5):.0f} us, p99 {result.latency(0.99):.0f} us; "
-        f"CPU {result.cpu:.1f} us/packet, {result.busy:.0%} of a core",
-        flush=True,
+def cases(quick: bool) -> list[Case]:
+    """For the suite; each measurement takes some seconds."""
+    load = Load(streams=20 if quick else 100, rate=50, seconds=0.5 if quick else 5, in_base=20000)
+    return [case(load)]
+
+
+def case(load: Load, *, told: bool = False) -> Case:
+    """The device beside bare forwarders, under this load; `told` prints each measurement."""
+
+    def measure(name: str, command: list[str]) -> float:
+        result = run_forwarder([sys.executable, "-m", *command], load)
+        if told:
+            print(
+                f"{name:<12} sent {result.sent}, lost {result.lost}, wrong {result.wrong}; "
+                f"latency p50 {result.latency(0.5):.0f} us, p99 {result.latency(0.99):.0f} us; "
+                f"CPU {result.cpu:.1f} us/packet, {result.busy:.0%} of a core",
+                flush=True,
+            )
+        verify(f"{name}: packets that the load itself lost", result.overflown, 0)
+        verify(f"{name}: packets lost, wrong", (result.lost, result.wrong), (0, 0))
+        return result.cpu * 1000
+
+    return Case(
+        f"RTP forwarded, {load.streams} streams: CPU a packet",
+        partial(measure, "eventgraph", [*DEVICE]),
+        {loop: partial(measure, loop, [*TWIN, f"--loop={loop}"]) for loop in GOALS},
+        GOALS,
     )
-    if result.overflown or result.seconds > load.seconds * (1 + TOLERANCE):
-        print(
-            f"  void: the load itself took {result.seconds:.1f} s to send "
-            f"and lost {result.overflown} packets on their way back"
-        )
-    return result
 
 
 if __name__ == "__main__":
-    app()
+    sys.exit(app())

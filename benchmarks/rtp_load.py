@@ -1,37 +1,57 @@
 """RTP load for a forwarder in another process, and the check of what comes back.
 
+    load --UDP, one port--> port P+2i of the device --UDP--> the same port of the load
+
 One thread sends and receives. Sending follows absolute deadlines: the streams are spread
 evenly over a packet's interval, and packet n of a stream is due n intervals later, however
-late others were. Packets are built once and patched. Latency is from just before the
-sending call to the time stamp that the kernel gives the arrival (SO_TIMESTAMPNS), so it
-does not contain how long this process takes to look.
+late others were. Latency is from just before the sending call to the time stamp that the kernel
+gives the arrival, so it does not contain how long this process takes to look.
+
+Every packet is checked: which stream it is of by the port that it comes from, its order, its
+steps of sequence number and timestamp, its payload.
 """
 
 import os
-import selectors
 import signal
-import socket
-import struct
 import subprocess
 import time
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-PAYLOAD: Final = bytes(i % 251 for i in range(160))  # 20 ms of G.711
+from benchmarks.rtp_datagrams import Arrived, BatchSocket
+
 TICKS: Final = 160  # of the RTP clock, a packet
 SETTLE: Final = 1.0  # seconds to wait for what is still on its way
+STEP: Final = 0.0002  # seconds between two looks at what is due
 
-_HEADER = struct.Struct("!BBHLL")
-_MARK = struct.Struct("!IIQ")  # stream, number of the packet, time it was sent (ns)
-_MARKED = _HEADER.size + _MARK.size
-_TAIL: Final = PAYLOAD[_MARK.size :]
-_SO_TIMESTAMPNS = 35
-_SO_MEMINFO = 55
-_RECEIVE_BUFFER = 1 << 20  # octets: this process may be late, but must not lose what came back
-_TIMESPEC = struct.Struct("qq")
-_ANCILLARY = socket.CMSG_SPACE(_TIMESPEC.size)
+PACKET: Final = np.dtype(
+    [
+        ("first", "u1"),
+        ("second", "u1"),
+        ("sequence_number", ">u2"),
+        ("timestamp", ">u4"),
+        ("ssrc", ">u4"),
+        ("stream", ">u4"),  # here the payload begins
+        ("number", ">u4"),  # of the packet in its stream
+        ("sent_at", ">u8"),  # ns since the epoch
+        ("rest", "u1", 144),
+    ]
+)
+_REST = np.arange(144, dtype=np.uint8)
+_SEEN = np.dtype(
+    [
+        ("stream", "u4"),
+        ("number", "i8"),
+        ("sequence_offset", "u2"),  # the device's numbers minus ours: always the same
+        ("timestamp_offset", "u4"),
+        ("ssrc", "u4"),
+        ("latency", "i8"),  # ns
+    ]
+)
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -41,7 +61,6 @@ class Load(msgspec.Struct, frozen=True):
     rate: float
     seconds: float
     in_base: int
-    out_base: int
 
 
 class Forwarding(msgspec.Struct, frozen=True):
@@ -50,7 +69,7 @@ class Forwarding(msgspec.Struct, frozen=True):
     sent: int
     received: int
     overflown: int  # lost by the load itself: the measurement is void
-    wrong: int  # payload, sequence step, timestamp or stream is not what was sent
+    wrong: int  # payload, order, sequence step, timestamp or stream is not what was sent
     latencies: list[int]  # ns, sorted
     cpu_seconds: float
     seconds: float
@@ -74,58 +93,10 @@ class Forwarding(msgspec.Struct, frozen=True):
         return self.cpu_seconds / self.seconds
 
     def latency(self, quantile: float) -> float:
-        """Microseconds."""
+        """Microseconds; infinite if nothing came back."""
+        if not self.latencies:
+            return float("inf")
         return self.latencies[int(quantile * (len(self.latencies) - 1))] / 1000
-
-
-class Receiver:
-    """Receives one stream, and checks that nothing in it has changed."""
-
-    def __init__(self, stream: int, port: int) -> None:
-        self.received = 0
-        self.wrong = 0
-        self.latencies: list[int] = []
-        self._stream = stream
-        self._first: tuple[int, int, int] | None = None  # SSRC, sequence number, timestamp
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setblocking(False)
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        self.socket.bind(("127.0.0.1", port))
-
-    def drain(self) -> None:
-        """Take what has come."""
-        while True:
-            try:
-                data, ancillary, _, _ = self.socket.recvmsg(2048, _ANCILLARY)
-            except BlockingIOError:
-                return
-            seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-            self._check(data, seconds * 1_000_000_000 + nanoseconds)
-
-    @property
-    def overflown(self) -> int:
-        """Datagrams that came back and found the receive buffer full: lost here."""
-        info = self.socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)
-        drops: int = struct.unpack("9I", info)[8]
-        return drops
-
-    def _check(self, data: bytes, arrived: int) -> None:
-        self.received += 1
-        first, second, sequence_number, timestamp, ssrc = _HEADER.unpack_from(data)
-        stream, number, sent_at = _MARK.unpack_from(data, _HEADER.size)
-        if self._first is None:
-            self._first = (ssrc, sequence_number - number, timestamp - TICKS * number)
-        first_ssrc, first_sequence_number, first_timestamp = self._first
-        if (
-            (first, second & 0x7F, stream, ssrc) != (0x80, 0, self._stream, first_ssrc)
-            or number != self.received - 1
-            or (sequence_number - first_sequence_number - number) & 0xFFFF
-            or (timestamp - first_timestamp - TICKS * number) & 0xFFFFFFFF
-            or data[_MARKED:] != _TAIL
-        ):
-            self.wrong += 1
-        self.latencies.append(arrived - sent_at)
 
 
 class Generator:
@@ -133,64 +104,93 @@ class Generator:
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._selector = selectors.EpollSelector()
-        self._receivers = [Receiver(i, load.out_base + 2 * i) for i in range(load.streams)]
-        for receiver in self._receivers:
-            self._selector.register(receiver.socket, selectors.EVENT_READ, receiver)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for receiver in self._receivers:
-            receiver.socket.close()
-        self._out.close()
-        self._selector.close()
+        self._ports = (load.in_base + 2 * np.arange(load.streams)).astype(np.uint16)
+        self._seen: list[NDArray[np.void]] = []
+        self._received = 0
+        self._wrong = 0
 
     def run(self, process: int) -> Forwarding:
         """Send everything; the CPU time is that of the process with this id."""
         load = self._load
-        addresses = [("127.0.0.1", load.in_base + 2 * i) for i in range(load.streams)]
-        packet = bytearray(_HEADER.size) + PAYLOAD
-        cpu_before = cpu_seconds(process)
-        began = time.perf_counter()
         total = round(load.rate * load.seconds) * load.streams
         interval = 1 / (load.rate * load.streams)
-        for i in range(total):
-            while (early := began + i * interval - time.perf_counter()) > 0:
-                self._receive(0.0)
-                time.sleep(max(0.0, early - 50e-6))
-            number, stream = divmod(i, load.streams)
-            _HEADER.pack_into(
-                packet, 0,
-                0x80, 0, (number + stream) & 0xFFFF, (number * TICKS + stream) & 0xFFFFFFFF, stream,
-            )  # fmt: skip
-            _MARK.pack_into(packet, _HEADER.size, stream, number, time.time_ns())
-            self._out.sendto(packet, addresses[stream])
-            if not i % 64:  # when sending is late it must not keep receiving from its turn
-                self._receive(0.0)
-        seconds = time.perf_counter() - began
-        until = time.perf_counter() + SETTLE
-        while self._received < total and time.perf_counter() < until:
-            self._receive(0.05)
+        sent = 0
+        with BatchSocket() as udp:
+            cpu_before = cpu_seconds(process)
+            began = time.perf_counter()
+            while sent < total:
+                due = min(int((time.perf_counter() - began) / interval) + 1, total)
+                if due > sent:
+                    self._send(udp, sent, due)
+                    sent = due
+                self._receive(udp)
+                early = began + sent * interval - time.perf_counter()
+                if early > 0:
+                    time.sleep(max(early, STEP) - 50e-6)
+            seconds = time.perf_counter() - began
+            until = time.perf_counter() + SETTLE
+            while self._received < total and time.perf_counter() < until:
+                self._receive(udp)
+                time.sleep(STEP)
+            cpu = cpu_seconds(process) - cpu_before
+            overflown = udp.overflown
+        seen = np.concatenate(self._seen) if self._seen else np.zeros(0, _SEEN)
         return Forwarding(
             sent=total,
             received=self._received,
-            overflown=sum(receiver.overflown for receiver in self._receivers),
-            wrong=sum(receiver.wrong for receiver in self._receivers),
-            latencies=sorted(ns for receiver in self._receivers for ns in receiver.latencies),
-            cpu_seconds=cpu_seconds(process) - cpu_before,
+            overflown=overflown,
+            wrong=self._wrong + _out_of_line(seen),
+            latencies=np.sort(seen["latency"]).tolist(),
+            cpu_seconds=cpu,
             seconds=seconds,
         )
 
-    @property
-    def _received(self) -> int:
-        return sum(receiver.received for receiver in self._receivers)
+    def _send(self, udp: BatchSocket, start: int, end: int) -> None:
+        number, stream = np.divmod(np.arange(start, end), self._load.streams)
+        packets = np.zeros(end - start, PACKET)
+        packets["first"] = 0x80
+        packets["sequence_number"] = (number + stream) & 0xFFFF
+        packets["timestamp"] = (number * TICKS + stream) & 0xFFFFFFFF
+        packets["ssrc"] = packets["stream"] = stream
+        packets["number"] = number
+        packets["rest"] = _REST
+        packets["sent_at"] = time.time_ns()
+        udp.send(packets.view(np.uint8).reshape(len(packets), -1), self._ports[stream])
 
-    def _receive(self, timeout: float) -> None:
-        for key, _ in self._selector.select(timeout):
-            key.data.drain()
+    def _receive(self, udp: BatchSocket) -> None:
+        while (arrived := udp.receive()) is not None:
+            self._received += len(arrived.ports)
+            self._look_at(arrived)
+
+    def _look_at(self, arrived: Arrived) -> None:
+        packets = arrived.data[:, : PACKET.itemsize].copy().view(PACKET)[:, 0]
+        stream = packets["stream"].astype(np.int64)
+        number = packets["number"].astype(np.int64)
+        right = (
+            (arrived.lengths == PACKET.itemsize)
+            & (packets["first"] == 0x80)
+            & (packets["second"] & 0x7F == 0)
+            & (arrived.ports == self._load.in_base + 2 * stream)
+            & (packets["rest"] == _REST).all(axis=1)
+        )
+        self._wrong += int(np.count_nonzero(~right))
+        seen = np.zeros(len(packets), _SEEN)
+        seen["stream"], seen["number"], seen["ssrc"] = stream, number, packets["ssrc"]
+        seen["sequence_offset"] = (packets["sequence_number"] - number) & 0xFFFF
+        seen["timestamp_offset"] = (packets["timestamp"] - number * TICKS) & 0xFFFFFFFF
+        seen["latency"] = arrived.times - packets["sent_at"].astype(np.int64)
+        self._seen.append(seen[right])
+
+
+def _out_of_line(seen: NDArray[np.void]) -> int:
+    """Packets that do not follow the one before in their stream, as the load numbered them."""
+    seen = seen[np.argsort(seen["stream"], kind="stable")]
+    before, after = seen[:-1], seen[1:]
+    same = before["stream"] == after["stream"]
+    follows = after["number"] > before["number"]
+    for name in ("sequence_offset", "timestamp_offset", "ssrc"):
+        follows &= before[name] == after[name]
+    return int(np.count_nonzero(same & ~follows))
 
 
 def cpu_seconds(process: int) -> float:
@@ -203,34 +203,50 @@ def run_forwarder(command: list[str], load: Load) -> Forwarding:
     """Start a forwarder on a core of its own, load it, and end it.
 
     Args:
-        command: gets --streams, --in-base and --out-base; prints "ready" when it is.
+        command: gets --streams, --in-base and --symmetric; prints "ready" when it is.
     Raises:
         SystemExit: it did not get ready, or did not end with status 0.
     """
-    arguments = [f"--streams={load.streams}", f"--in-base={load.in_base}"]
-    cores = sorted(os.sched_getaffinity(0))
-    with (
-        Generator(load) as generator,
-        subprocess.Popen(
-            [*command, *arguments, f"--out-base={load.out_base}"], stdout=subprocess.PIPE, text=True
-        ) as process,
-    ):
+    arguments = [f"--streams={load.streams}", f"--in-base={load.in_base}", "--symmetric"]
+    with OnItsOwnCore([*command, *arguments]) as process:
+        return Generator(load).run(process)
+
+
+class OnItsOwnCore:
+    """A device under test, in a process pinned to one core; this process keeps to the others."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._cores = sorted(os.sched_getaffinity(0))
+
+    def __enter__(self) -> int:
+        """Start it and wait until it is ready; returns its process id.
+
+        Raises:
+            SystemExit: it did not get ready.
+        """
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != "ready\n":
+            self._end()
+            raise SystemExit(f"{' '.join(self._command)} did not get ready")
+        os.sched_setaffinity(self._process.pid, self._cores[:1])
+        if len(self._cores) > 1:
+            os.sched_setaffinity(0, self._cores[1:])
+        return self._process.pid
+
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        os.sched_setaffinity(0, self._cores)
+        status = self._end()
+        if status and error_type is None:
+            raise SystemExit(f"{' '.join(self._command)} ended with status {status}")
+
+    def _end(self) -> int:
+        process = self._process
+        process.send_signal(signal.SIGTERM)
         try:
-            assert process.stdout is not None
-            if process.stdout.readline() != "ready\n":
-                raise SystemExit(f"{' '.join(command)} did not get ready")
-            os.sched_setaffinity(process.pid, cores[:1])
-            if len(cores) > 1:
-                os.sched_setaffinity(0, cores[1:])
-            result = generator.run(process.pid)
-        finally:
-            os.sched_setaffinity(0, cores)
-            process.send_signal(signal.SIGTERM)
-            try:
-                status = process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-    if status:
-        raise SystemExit(f"{' '.join(command)} ended with status {status}")
-    return result
+            process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        return process.returncode
