@@ -11,11 +11,7 @@ Every packet is checked: which stream it is of by the port that it comes from, i
 steps of sequence number and timestamp, its payload.
 """
 
-import os
-import signal
-import subprocess
 import time
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -23,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rtp_datagrams import Arrived, BatchSocket
+from benchmarks.rtp_device import OnItsOwnCore, cpu_seconds
 
 TICKS: Final = 160  # of the RTP clock, a packet
 SETTLE: Final = 1.0  # seconds to wait for what is still on its way
@@ -193,12 +190,6 @@ def _out_of_line(seen: NDArray[np.void]) -> int:
     return int(np.count_nonzero(same & ~follows))
 
 
-def cpu_seconds(process: int) -> float:
-    """User and system time of a process, to 10 ms (proc(5))."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def run_forwarder(command: list[str], load: Load) -> Forwarding:
     """Start a forwarder on a core of its own, load it, and end it.
 
@@ -210,43 +201,3 @@ def run_forwarder(command: list[str], load: Load) -> Forwarding:
     arguments = [f"--streams={load.streams}", f"--in-base={load.in_base}", "--symmetric"]
     with OnItsOwnCore([*command, *arguments]) as process:
         return Generator(load).run(process)
-
-
-class OnItsOwnCore:
-    """A device under test, in a process pinned to one core; this process keeps to the others."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._command = command
-        self._cores = sorted(os.sched_getaffinity(0))
-
-    def __enter__(self) -> int:
-        """Start it and wait until it is ready; returns its process id.
-
-        Raises:
-            SystemExit: it did not get ready.
-        """
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        if self._process.stdout.readline() != "ready\n":
-            self._end()
-            raise SystemExit(f"{' '.join(self._command)} did not get ready")
-        os.sched_setaffinity(self._process.pid, self._cores[:1])
-        if len(self._cores) > 1:
-            os.sched_setaffinity(0, self._cores[1:])
-        return self._process.pid
-
-    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
-        os.sched_setaffinity(0, self._cores)
-        status = self._end()
-        if status and error_type is None:
-            raise SystemExit(f"{' '.join(self._command)} ended with status {status}")
-
-    def _end(self) -> int:
-        process = self._process
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-        return process.returncode

@@ -43,6 +43,10 @@ class Decoder(Protocol):
     def heavy(self) -> bool:
         """Whether it belongs into a worker thread."""
 
+    @property
+    def table(self) -> Callable[[bytes], Samples] | None:
+        """What decodes payloads of several sources in one go, an octet a sample; None: nothing."""
+
     def decode(self, payload: bytes) -> Samples:
         """The samples (flat, int16) of a payload, at the rate that was asked for.
 
@@ -67,11 +71,12 @@ class Encoder(Protocol):
 
 
 class _TableDecoder:
-    __slots__ = ("_decode", "_resampler")
+    __slots__ = ("_decode", "_resampler", "table")
     heavy: Final = False
 
     def __init__(self, decode: Callable[[bytes], Samples], sample_rate: int) -> None:
         self._decode = decode
+        self.table = decode if sample_rate == 8000 else None
         self._resampler = Resampler(8000, sample_rate)
 
     def decode(self, payload: bytes) -> Samples:
@@ -109,6 +114,7 @@ def _context(codec: str, mode: Literal["r", "w"], sample_rate: int) -> av.AudioC
 class _LibraryDecoder:
     __slots__ = ("_codec", "_resampler")
     heavy: Final = True
+    table: Final = None
 
     def __init__(self, codec: str, codec_rate: int, sample_rate: int) -> None:
         self._codec = _context(codec, "r", codec_rate)

@@ -58,6 +58,12 @@ class FrameVoice:
         elif len(self._queue) < frame_samples:
             self._filling = True  # a gap: what comes next waits again
 
+    def undecoded(self, frame_samples: int) -> None:
+        return None
+
+    def take_decoded(self, samples: Samples) -> None:
+        raise AssertionError("there was nothing to decode")
+
     def render(self, frame_samples: int) -> Samples | None:
         return None if self._filling else self._queue.take(frame_samples)
 

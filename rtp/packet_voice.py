@@ -14,7 +14,7 @@ from .packet import RtpPacket
 from .payload_format import PayloadFormat
 from .playout import Gap
 from .sample_queue import SampleQueue
-from .voice import VoiceStatistics
+from .voice import Decode, VoiceStatistics
 
 QUIET_LEVEL: Final = 60
 """-dBov (RFC 6464), from which on a packet may be left out, or silence put before it, without
@@ -115,6 +115,23 @@ class PacketVoice:
                 # SILENCE is no sound at all, and nothing to be repeated: negative.
                 self._gathered.append(-samples if item is Gap.SILENCE else samples)
             expected += samples
+
+    def undecoded(self, frame_samples: int) -> tuple[Decode, bytes] | None:
+        gathered = self._gathered
+        if len(gathered) != 1 or len(self._rendered):
+            return None
+        item = gathered[0]
+        if not isinstance(item, tuple):
+            return None
+        packet, decoder = item
+        payload = packet.payload
+        if decoder.table is None or len(payload) != frame_samples:
+            return None
+        return decoder.table, payload
+
+    def take_decoded(self, samples: Samples) -> None:
+        self._gathered.clear()
+        self._last, self._repeats = samples, 0
 
     def render(self, frame_samples: int) -> Samples:
         for item in self._gathered:

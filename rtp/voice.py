@@ -6,9 +6,11 @@ Sound arrives when it likes, and the room takes a frame when it is due. A voice 
     frames  -> SampleQueue  ----------------------render--> a frame
 
 `gather` decides what is played, and belongs to the thread that `put` is called on. `render` does
-the decoding; where that is `heavy` it may run in another thread, while `put` goes on.
+the decoding; where that is `heavy` it may run in another thread, while `put` goes on. Where it is
+so light that calling it costs most, the room does it for all who speak alike (`undecoded`).
 """
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -18,6 +20,8 @@ from .playout import JitterStatistics
 
 JOIN: Final = 40
 """In `Event.cmd`, with a `Voice`: it is part of the room from now on, until it is not open."""
+
+Decode = Callable[[bytes], Samples]
 
 
 class VoiceStatistics(msgspec.Struct, frozen=True):
@@ -60,6 +64,15 @@ class Voice(Protocol):
 
     def gather(self, due: float, frame_samples: int) -> None:
         """Decide what is in the next frame, which is to sound at `due` (seconds)."""
+
+    def undecoded(self, frame_samples: int) -> tuple[Decode, bytes] | None:
+        """A payload that is all of the frame, and what decodes many such in one go.
+
+        None: `render` it, this does not apply. Otherwise call `take_decoded` instead.
+        """
+
+    def take_decoded(self, samples: Samples) -> None:
+        """That payload was decoded to these samples."""
 
     def render(self, frame_samples: int) -> Samples | None:
         """Its samples; None if there are none in time."""

@@ -8,11 +8,11 @@ from eventgraph import Event
 
 from ..loudness import SILENCE_LEVEL
 from ..media import PCM, Samples
-from ..mixed_frame import MixedFrame
-from ..mixing import Limiter, Mix, Room, clip
+from ..mixed_frame import MixedFrame, MixPayloads
+from ..mixing import Limiter, Mix, Room, clip, decode_all
 from ..packet import MAX_CSRC
 from ..shared_encoding import SharedMix
-from ..voice import JOIN, Voice, VoiceStatistics
+from ..voice import JOIN, Decode, Voice, VoiceStatistics
 from .paced import PacedNode
 
 
@@ -156,17 +156,37 @@ class AudioMixer(PacedNode):
 
     async def _listen(self, due: float) -> None:
         """Let each party say what it has for the frame that is due."""
-        voices = [voice for seat in self._seats.values() for voice in seat.voices]
         size = self.frame_samples
-        for voice in voices:
-            voice.gather(due, size)
-        heavy = [voice for voice in voices if voice.heavy]
+        alike: dict[Decode, list[tuple[int, Voice, bytes]]] = {}
+        others: list[_Seat] = []
+        for seat in self._seats.values():
+            for voice in seat.voices:
+                voice.gather(due, size)
+            undecoded = seat.voices[0].undecoded(size) if len(seat.voices) == 1 else None
+            if undecoded is None:
+                others.append(seat)
+            else:
+                decode, payload = undecoded
+                alike.setdefault(decode, []).append((seat.row, seat.voices[0], payload))
+        for decode, said in alike.items():
+            rows, speakers, payloads = zip(*said, strict=True)
+            frames = decode_all(payloads, decode)
+            for voice, samples in zip(speakers, frames, strict=True):
+                voice.take_decoded(samples)
+            self._room.write_all(rows, frames)
+        if others:
+            await self._render(others)
+
+    async def _render(self, seats: list[_Seat]) -> None:
+        """The same for those who need a decoder of their own."""
+        size = self.frame_samples
+        heavy = [voice for seat in seats for voice in seat.voices if voice.heavy]
         rendered: dict[int, Samples | None] = {}
         if heavy:
             # All in one go: a hop to a thread and back costs as much as decoding two packets.
             decoded = await trio.to_thread.run_sync(_render, heavy, size, limiter=self._decoding)
             rendered = dict(zip(map(id, heavy), decoded, strict=True))
-        for seat in self._seats.values():
+        for seat in seats:
             said = [
                 samples
                 for voice in seat.voices
@@ -182,23 +202,32 @@ class AudioMixer(PacedNode):
     def _send(self, mixed: Mix) -> None:
         """Give everyone who listens what is for them; one event for all who hear the same."""
         everything = len(mixed.outputs) - 1
-        plain = self._frame(mixed, everything, None)
+        mix_of: list[int] = mixed.mix_of.tolist()
+        payloads = MixPayloads(mixed.outputs)
+        csrc_of, csrc = self._contributors(mixed)
+
+        def frame(output: int, csrc: tuple[int, ...], shared: SharedMix | None) -> MixedFrame:
+            samples = mixed.outputs[output]
+            return MixedFrame(
+                samples, self.sample_rate, self.first_sample, csrc, payloads, output, shared
+            )
+
+        plain = frame(everything, csrc, self._everything)
         self._everything.note(plain)
         plain_event = Event(PCM, plain)
         kept_event: Event | None = None
         events: dict[int, Event] = {}
-        for row, party in self._parties.items():
-            output = int(mixed.mix_of[row])
-            if output != everything:
-                self._seats[party].heard_in = self.frame_number
+        for row in mixed.speakers.tolist():
+            if row in self._parties:
+                self._seats[self._parties[row]].heard_in = self.frame_number
         deliver = self._delegate.deliver
         links = self._delegate.links
         outputs: set[int] = set()
         for link_id, address in links.items():
             seat = self._seats.get(address.scope)
-            output = everything if seat is None else int(mixed.mix_of[seat.row])
+            output = everything if seat is None else mix_of[seat.row]
             outputs.add(output)
-            if output == everything:
+            if output == everything or seat is None:
                 event = plain_event
                 if seat is not None and self._is_held(seat):
                     # The same, but for encoders of their own; payloads without a memory are one.
@@ -206,8 +235,11 @@ class AudioMixer(PacedNode):
                         kept_event = Event(PCM, msgspec.structs.replace(plain, shared=None))
                     event = kept_event
             else:
-                event = events.get(output) or Event(PCM, self._frame(mixed, output, seat))
-                events[output] = event
+                found = events.get(output)
+                if found is None:
+                    made = frame(output, csrc_of.get(seat.row, csrc), None)
+                    found = events[output] = Event(PCM, made)
+                event = found
             deliver(link_id, event)
         self._listeners, self._mixes = len(links), len(outputs)
 
@@ -215,23 +247,27 @@ class AudioMixer(PacedNode):
         """Whether a party that is not heard now was so a moment ago."""
         return seat.heard_in is not None and self.frame_number - seat.heard_in <= self._hold
 
-    def _frame(self, mixed: Mix, output: int, seat: _Seat | None) -> MixedFrame:
-        contributors = (
-            mixed.speakers[:MAX_CSRC].tolist() if seat is None else mixed.contributors_to(seat.row)
-        )
-        csrc = [
-            voice.ssrc
-            for row in contributors
-            for voice in self._seats[self._parties[row]].voices
-            if voice.ssrc is not None
-        ]
-        return MixedFrame(
-            mixed.outputs[output],
-            self.sample_rate,
-            self.first_sample,
-            tuple(csrc[:MAX_CSRC]),
-            shared=self._everything if seat is None else None,
-        )
+    def _contributors(self, mixed: Mix) -> tuple[dict[int, tuple[int, ...]], tuple[int, ...]]:
+        """SSRCs in the mix: by row, for the loudest, who do not hear themselves; for all others.
+
+        One tuple for all others, made once: a list for each of a hundred parties took as long as
+        mixing.
+        """
+        loudest = mixed.speakers[: MAX_CSRC + 1].tolist()
+        ssrcs = {
+            row: [
+                voice.ssrc
+                for voice in self._seats[self._parties[row]].voices
+                if voice.ssrc is not None
+            ]
+            for row in loudest
+        }
+
+        def without(own: int) -> tuple[int, ...]:
+            others = [row for row in loudest if row != own][:MAX_CSRC]
+            return tuple([ssrc for row in others for ssrc in ssrcs[row]][:MAX_CSRC])
+
+        return {row: without(row) for row in loudest}, without(-1)
 
     def _seat(self, voice: Voice) -> None:
         seat = self._seats.get(voice.party)
@@ -242,7 +278,10 @@ class AudioMixer(PacedNode):
 
     def _unseat_who_left(self) -> None:
         for party, seat in list(self._seats.items()):
-            if all(voice.open for voice in seat.voices):
+            for voice in seat.voices:  # not all(): a generator for each party costs more
+                if not voice.open:
+                    break
+            else:
                 continue
             seat.voices = [voice for voice in seat.voices if voice.open]
             if not seat.voices:

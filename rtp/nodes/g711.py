@@ -98,11 +98,12 @@ class G711Encoder(Node):
     Timestamps follow the frames', so gaps stay; the packet after one has the marker, as
     after silence (RFC 3551 §4.1). After END a new SSRC begins: what follows is another
     source. Behind an `AudioMixer`, packets have the speakers in them as CSRCs (RFC 3550
-    §7.1), and encoders that hear the same mix encode it once. Packets know their audio level
+    §7.1), and all mixes of a frame are encoded in one go. Packets know their audio level
     (RFC 6464).
 
     Attributes:
-        encoded: frames that were encoded here, rather than by an encoder that hears the same mix.
+        encoded: frames that were encoded here. Those of an `AudioMixer` are encoded, for all
+            parties at once, by the encoder that asks first.
         drops: frames that were not sent, by reason: "wrong sample rate" (resample before, or
             use an `AudioEncoder`).
     """
@@ -156,12 +157,13 @@ class G711Encoder(Node):
             payload, level = frame.encoded(self._encoding, self._encode)
             csrc = frame.csrc
         else:
-            payload, level = self._encode(frame.samples)
+            payload = self._encode(frame.samples)
+            level = level_octet(level_of(frame.samples))
         packet = self._packetizer.packetize(
             payload, frame.timestamp, len(frame.samples), csrc, level
         )
         self._delegate.broadcast(Event(RTP, packet))
 
-    def _encode(self, samples: Samples) -> tuple[bytes, int]:
+    def _encode(self, samples: Samples) -> bytes:
         self.encoded += 1
-        return _ENCODERS[self._encoding](samples), level_octet(level_of(samples))
+        return _ENCODERS[self._encoding](samples)

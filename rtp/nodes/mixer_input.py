@@ -54,6 +54,8 @@ class MixerInput(Node):
 
     def on_enter(self, delegate: NodeDelegate) -> None:
         self._delegate = delegate
+        # Bound once: trio.current_time looks the clock up each time, for every packet.
+        self._clock = trio.lowlevel.current_clock().current_time
 
     def on_event(self, event: Event) -> None:
         # END needs nothing: a voice without input is silent by itself, and another may follow.
@@ -74,7 +76,7 @@ class MixerInput(Node):
             self._end(link_id)
 
     def _put_packet(self, packet: RtpPacket) -> None:
-        now = trio.current_time()
+        now = self._clock()
         # 0 if it has no sound: then it takes its place among those of the voice that there is.
         clock_rate = self._clock_rates.get(packet.payload_type, 0)
         for link_id in self._delegate.links:

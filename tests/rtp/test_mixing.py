@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from rtp.g711 import decode_pcmu, encode_pcmu
-from rtp.loudness import SILENCE_LEVEL, audio_levels, power_at
+from rtp.audio_level import level_octet
+from rtp.g711 import decode_pcmu, encode_pcma, encode_pcmu
+from rtp.loudness import SILENCE_LEVEL, audio_levels, level_of, power_at
+from rtp.mixed_frame import MixPayloads
 from rtp.mixing import (
     FADE_FRAMES,
     Frames,
@@ -254,3 +256,57 @@ def test_misuse_is_refused() -> None:
         Room(SAMPLES, quietest=128)
     with pytest.raises(ValueError, match="capacity"):
         Room(SAMPLES, capacity=0)
+
+
+def test_several_parties_are_written_in_one_go() -> None:
+    one_by_one, at_once = Room(4), Room(4)
+    frames = np.array([[1, 2, 3, 4], [50, 60, 70, 80], [900, 800, 700, 600]], np.int16)
+    for room in (one_by_one, at_once):
+        for _ in frames:
+            room.join()
+    for party, samples in enumerate(frames):
+        one_by_one.write(party, samples)
+    at_once.write_all((2, 0, 1), frames[[2, 0, 1]])
+    for _ in range(6):  # and fade alike when they are silent
+        first, second = one_by_one.mix(), at_once.mix()
+        assert first.outputs.tolist() == second.outputs.tolist()
+    assert one_by_one.faded == at_once.faded == 9
+
+
+@pytest.mark.parametrize(
+    ("parties", "shape", "dtype", "error"),
+    [
+        ((0, 7), (2, 4), np.int16, KeyError),
+        ((0,), (2, 4), np.int16, ValueError),
+        ((0,), (1, 5), np.int16, ValueError),
+        ((0,), (1, 4), np.int32, ValueError),
+    ],
+)
+def test_what_is_no_frame_of_the_room_is_refused_and_changes_nothing(
+    parties: tuple[int, ...],
+    shape: tuple[int, int],
+    dtype: type[np.generic],
+    error: type[Exception],
+) -> None:
+    room = Room(4)
+    room.join()
+    with pytest.raises(error):
+        room.write_all(parties, np.ones(shape, dtype))
+    assert not room.mix().outputs.any()
+
+
+def test_all_mixes_of_a_frame_are_encoded_in_one_go() -> None:
+    mixes = np.array([[0] * 160, [8000, -8000] * 80, [20] * 160], np.int16)
+    payloads = MixPayloads(mixes)
+    calls = []
+
+    def encode(samples: Samples) -> bytes:
+        calls.append(len(samples))
+        return encode_pcmu(samples)
+
+    for row in (1, 0, 2, 1):
+        payload, octet = payloads.get(row, "PCMU", encode)
+        assert payload == encode_pcmu(mixes[row])
+        assert octet == level_octet(level_of(mixes[row]))
+    assert calls == [480]
+    assert payloads.get(1, "PCMA", encode_pcma)[0] == encode_pcma(mixes[1])

@@ -99,3 +99,32 @@ def test_frames_that_flood_or_trickle_stay_within_the_limit() -> None:
     voice.put(AudioFrame(tone(0), 8000, 0))
     voice.gather(0.0, SIZE)
     assert voice.render(SIZE) is None  # waits for the target again
+
+
+@pytest.mark.parametrize("room_rate", [8000, 16000])
+def test_what_the_room_decodes_for_all_sounds_as_if_each_decoded_by_itself(room_rate: int) -> None:
+    itself, by_room = (PacketVoice("a", STATIC_FORMATS, room_rate, 8000) for _ in range(2))
+    size = room_rate // 50
+    in_one_go = 0
+    for index in range(40):
+        if index != 20:  # that one is lost, and concealed from the one before
+            payload = encode_pcmu(tone(index, 80 if index == 30 else SIZE))  # 30 is cut short
+            data = rtp(index, payload=payload, payload_type=8 if index > 35 else 0)
+            arrived = parse_packet(data)
+            assert isinstance(arrived, RtpPacket)
+            for voice in (itself, by_room):
+                voice.put(arrived, index * 0.02)
+        due = index * 0.02 + 0.005
+        by_room.gather(due, size)
+        undecoded = by_room.undecoded(size)
+        if undecoded is None:
+            heard = by_room.render(size)
+        else:
+            decode, payload = undecoded
+            heard = decode(payload)
+            by_room.take_decoded(heard)
+            in_one_go += 1
+        assert heard.tolist() == take(itself, due, size).tolist()
+    assert in_one_go > 30 if room_rate == 8000 else in_one_go == 0
+    assert by_room.statistics() == itself.statistics()
+    assert itself.statistics().concealed

@@ -1,0 +1,52 @@
+"""A device under test: a command in a process of its own, on a core of its own."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+
+class OnItsOwnCore:
+    """A device under test, in a process pinned to one core; this process keeps to the others."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._cores = sorted(os.sched_getaffinity(0))
+
+    def __enter__(self) -> int:
+        """Start it and wait until it is ready; returns its process id.
+
+        Raises:
+            SystemExit: it did not get ready.
+        """
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != "ready\n":
+            self._end()
+            raise SystemExit(f"{' '.join(self._command)} did not get ready")
+        os.sched_setaffinity(self._process.pid, self._cores[:1])
+        if len(self._cores) > 1:
+            os.sched_setaffinity(0, self._cores[1:])
+        return self._process.pid
+
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        os.sched_setaffinity(0, self._cores)
+        status = self._end()
+        if status and error_type is None:
+            raise SystemExit(f"{' '.join(self._command)} ended with status {status}")
+
+    def _end(self) -> int:
+        process = self._process
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        return process.returncode
+
+
+def cpu_seconds(process: int) -> float:
+    """User and system time of a process, to 10 ms (proc(5))."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
