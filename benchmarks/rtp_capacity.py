@@ -59,7 +59,7 @@ def capacity(command: tuple[str, ...], numbers: range, seconds: float) -> int:
 def bears(command: tuple[str, ...], streams: int, seconds: float) -> bool:
     """Whether so many streams are forwarded in time and without loss."""
     raise_descriptor_limit(2 * streams + OTHER_FILES)
-    load = Load(streams=streams, rate=50, seconds=seconds, in_base=20000)
+    load = Load(streams=streams, rate=50, seconds=seconds)
     result = run_forwarder([sys.executable, "-m", *command], load)
     good = result.lost < MAX_LOSS * result.sent and not result.wrong
     good &= result.latency(0.99) < MAX_LATENCY

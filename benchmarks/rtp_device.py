@@ -1,9 +1,16 @@
 """A device under test: a command in a process of its own, on a core of its own."""
 
 import os
+import random
 import signal
+import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
+
+PORTS: Final = range(10_000, 32_000)
+"""Below those that the system gives to who does not ask for one."""
 
 
 class OnItsOwnCore:
@@ -50,3 +57,22 @@ def cpu_seconds(process: int) -> float:
     """User and system time of a process, to 10 ms (proc(5))."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def free_ports(streams: int) -> int:
+    """P, even, such that UDP ports P, P+2 ... of 127.0.0.1 are free for so many streams, now.
+
+    Raises:
+        OSError: there is no such place.
+    """
+    for _ in range(100):
+        first = random.randrange(PORTS.start, PORTS.stop - 2 * streams, 2)
+        with ExitStack() as tried:
+            try:
+                for i in range(streams):
+                    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                    tried.enter_context(one).bind(("127.0.0.1", first + 2 * i))
+            except OSError:
+                continue
+            return first
+    raise OSError(f"no place for {streams} UDP ports side by side")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import VerificationError
 from benchmarks.result import Figure
 from benchmarks.rtp_datagrams import BatchSocket
-from benchmarks.rtp_device import OnItsOwnCore
+from benchmarks.rtp_device import OnItsOwnCore, free_ports
 from benchmarks.rtp_load import TICKS
 from benchmarks.rtp_mix_load import PACKET
 from rtp.g711 import decode_pcmu, encode_pcmu
@@ -38,12 +38,13 @@ def figures(quick: bool) -> list[Figure]:
     return [first_heard(3 if quick else 20)]
 
 
-def first_heard(parties: int, in_base: int = 20000) -> Figure:
+def first_heard(parties: int) -> Figure:
     """Milliseconds, for each party.
 
     Raises:
         VerificationError: a party was not heard at all, or before it spoke.
     """
+    in_base = free_ports(parties + 1)
     command = [sys.executable, "-m", "benchmarks.rtp_mix", "serve", f"--streams={parties + 1}"]
     with OnItsOwnCore([*command, f"--in-base={in_base}", "--symmetric"]):
         delays = Listener(in_base).hear(parties)

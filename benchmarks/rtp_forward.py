@@ -81,24 +81,11 @@ async def forward(streams: int, host: str, in_base: int, out_base: int | None, r
         endpoints: list[RtpEndpoint] = []
         async with RtpNetwork() as network, Graph() as graph:
             for i in range(streams):
-                endpoint = network.open(
-                    ANY_FORMAT,
-                    host=host,
-                    port=in_base + 2 * i,
-                    remote_rtp=None if out_base is None else ("127.0.0.1", out_base + 2 * i),
-                    learn=True,
-                    rtcp=rtcp,
+                target = None if out_base is None else ("127.0.0.1", out_base + 2 * i)
+                port = in_base + 2 * i
+                endpoints.append(
+                    add_stream(graph, network, i, host=host, port=port, target=target, rtcp=rtcp)
                 )
-                endpoints.append(endpoint)
-                scope = f"stream-{i}"
-                for node in (
-                    RtpSource(scope, "source", endpoint),
-                    Forwarder(scope, "forwarder"),
-                    RtpSink(scope, "sink", endpoint),
-                ):
-                    graph.add_node(node)
-                graph.link_up(Address(scope, "source"), Address(scope, "forwarder"))
-                graph.link_up(Address(scope, "forwarder"), Address(scope, "sink"))
             await wait_idle(graph)
             print("ready", flush=True)
             async for _ in signals:
@@ -115,6 +102,32 @@ async def forward(streams: int, host: str, in_base: int, out_base: int | None, r
     )
 
 
+def add_stream(
+    graph: Graph,
+    network: RtpNetwork,
+    number: int,
+    *,
+    host: str,
+    port: int,
+    target: tuple[str, int] | None = None,
+    rtcp: bool = False,
+) -> RtpEndpoint:
+    """A stream in a scope of its own; without a target it goes back to whoever sends."""
+    endpoint = network.open(
+        ANY_FORMAT, host=host, port=port, remote_rtp=target, learn=True, rtcp=rtcp
+    )
+    scope = f"stream-{number}"
+    for node in (
+        RtpSource(scope, "source", endpoint),
+        Forwarder(scope, "forwarder"),
+        RtpSink(scope, "sink", endpoint),
+    ):
+        graph.add_node(node)
+    graph.link_up(Address(scope, "source"), Address(scope, "forwarder"))
+    graph.link_up(Address(scope, "forwarder"), Address(scope, "sink"))
+    return endpoint
+
+
 @app.default
 @app.command
 def run(
@@ -123,7 +136,6 @@ def run(
     rate: float = 50.0,
     seconds: float = 5.0,
     rounds: Annotated[int, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))] = 5,
-    in_base: int = 20000,
     quick: bool = False,
     json: Path | None = None,
 ) -> int:
@@ -141,8 +153,6 @@ def run(
         How long to load each of them, in each round.
     rounds
         How often.
-    in_base
-        First UDP port; see serve.
     quick
         20 streams for a second, once: checks the results, and gives no figure to quote.
     json
@@ -150,7 +160,7 @@ def run(
     """
     if quick:
         streams, seconds, rounds = 20, 1.0, 1
-    load = Load(streams=streams, rate=rate, seconds=seconds, in_base=in_base)
+    load = Load(streams=streams, rate=rate, seconds=seconds)
     print(f"{streams} streams x {rate:g} packets/s for {seconds:g} s, each forwarder on one core")
     try:
         lines = compare(case(load, told=True), rounds)
@@ -172,7 +182,7 @@ def run(
 
 def cases(quick: bool) -> list[Case]:
     """For the suite; each measurement takes some seconds."""
-    load = Load(streams=20 if quick else 100, rate=50, seconds=0.5 if quick else 5, in_base=20000)
+    load = Load(streams=20 if quick else 100, rate=50, seconds=0.5 if quick else 5)
     return [case(load)]
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rtp_datagrams import Arrived, BatchSocket
-from benchmarks.rtp_device import OnItsOwnCore, cpu_seconds
+from benchmarks.rtp_device import OnItsOwnCore, cpu_seconds, free_ports
 
 TICKS: Final = 160  # of the RTP clock, a packet
 SETTLE: Final = 1.0  # seconds to wait for what is still on its way
@@ -57,7 +57,6 @@ class Load(msgspec.Struct, frozen=True):
     streams: int
     rate: float
     seconds: float
-    in_base: int
 
 
 class Forwarding(msgspec.Struct, frozen=True):
@@ -99,9 +98,10 @@ class Forwarding(msgspec.Struct, frozen=True):
 class Generator:
     """Sends the load and receives what comes back."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, in_base: int) -> None:
         self._load = load
-        self._ports = (load.in_base + 2 * np.arange(load.streams)).astype(np.uint16)
+        self._in_base = in_base
+        self._ports = (in_base + 2 * np.arange(load.streams)).astype(np.uint16)
         self._seen: list[NDArray[np.void]] = []
         self._received = 0
         self._wrong = 0
@@ -167,7 +167,7 @@ class Generator:
             (arrived.lengths == PACKET.itemsize)
             & (packets["first"] == 0x80)
             & (packets["second"] & 0x7F == 0)
-            & (arrived.ports == self._load.in_base + 2 * stream)
+            & (arrived.ports == self._in_base + 2 * stream)
             & (packets["rest"] == _REST).all(axis=1)
         )
         self._wrong += int(np.count_nonzero(~right))
@@ -198,6 +198,7 @@ def run_forwarder(command: list[str], load: Load) -> Forwarding:
     Raises:
         SystemExit: it did not get ready, or did not end with status 0.
     """
-    arguments = [f"--streams={load.streams}", f"--in-base={load.in_base}", "--symmetric"]
+    in_base = free_ports(load.streams)
+    arguments = [f"--streams={load.streams}", f"--in-base={in_base}", "--symmetric"]
     with OnItsOwnCore([*command, *arguments]) as process:
-        return Generator(load).run(process)
+        return Generator(load, in_base).run(process)

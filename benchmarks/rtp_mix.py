@@ -23,7 +23,7 @@ from benchmarks import rtp_first_heard
 from benchmarks.descriptors import raise_descriptor_limit
 from benchmarks.measure import Case, VerificationError, compare, verify
 from benchmarks.result import Figure, Machine, Report, save
-from benchmarks.rtp_device import OnItsOwnCore
+from benchmarks.rtp_device import OnItsOwnCore, free_ports
 from benchmarks.rtp_load import Load, run_forwarder
 from benchmarks.rtp_mix_load import RATE, Conference, Parties
 from eventgraph import Address, Graph
@@ -35,7 +35,6 @@ GOALS: Final = {24: 25 / 8.4, 100: 20 / 8.4}
 """Parties, and how many times the cost of a bare forwarder on uvloop a party may cost."""
 LARGE: Final = 500  # parties that one core is to bear
 HALF: Final = 0.5
-IN_BASE: Final = 20000  # first UDP port
 ROOM: Final = Address("room", "mixer")
 OTHER_FILES = 50  # descriptors for all but the ports
 
@@ -186,9 +185,10 @@ def figures(quick: bool, seconds: float = 5.0) -> list[Figure]:
 
 def converse(parties: int, seconds: float) -> Conference:
     """One conference in a process on a core of its own."""
-    arguments = [f"--streams={parties}", f"--in-base={IN_BASE}", "--symmetric"]
+    in_base = free_ports(parties)
+    arguments = [f"--streams={parties}", f"--in-base={in_base}", "--symmetric"]
     with OnItsOwnCore([sys.executable, "-m", "benchmarks.rtp_mix", "serve", *arguments]) as process:
-        return Parties(parties, IN_BASE).run(process, seconds)
+        return Parties(parties, in_base).run(process, seconds)
 
 
 def _case(parties: int, seconds: float, goal: float) -> Case:
@@ -200,7 +200,7 @@ def _case(parties: int, seconds: float, goal: float) -> Case:
         return result.cpu * 1000
 
     def forwarder() -> float:
-        load = Load(streams=parties, rate=RATE, seconds=seconds, in_base=IN_BASE)
+        load = Load(streams=parties, rate=RATE, seconds=seconds)
         command = [sys.executable, "-m", "benchmarks.rtp_baseline", "--loop=uvloop"]
         return run_forwarder(command, load).cpu * 1000
 
