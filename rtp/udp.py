@@ -10,7 +10,7 @@ waits for an epoll descriptor that stands for all sockets, and reads whatever is
 Each round reads one datagram from each ready socket. With media that is nearly always all
 it holds, so a read that finds nothing, which costs as much as one that finds a packet, is
 saved; a socket that holds more is still ready in the next round, and cannot starve others.
-A round is bounded, and trio runs its other tasks before the next one.
+A round is bounded, and after as many datagrams trio runs its other tasks before the next one.
 
 To wake up is dearer than all that happens to a packet: the processor comes out of its sleep
 and finds its caches cold. So what comes alone is read at once, but where packets come closer
@@ -243,11 +243,15 @@ class UdpPoller:
 
     async def _read_all(self) -> bool:
         """Read until no port is ready; whether one was."""
-        if not self.read_round():
+        count = before_checkpoint = self.read_round()
+        if not count:
             return False
-        await trio.lowlevel.checkpoint()
-        while self.read_round():
-            await trio.lowlevel.checkpoint()
+        while count:
+            if before_checkpoint >= ROUND:
+                before_checkpoint = 0
+                await trio.lowlevel.checkpoint()
+            count = self.read_round()
+            before_checkpoint += count
         return True
 
     def read_round(self) -> int:
