@@ -38,7 +38,9 @@ FILES: tuple[ModuleType, ...] = (
 )
 TOPOLOGIES = {module.__name__.rpartition(".")[2]: module for module in FILES}
 EXTRAS: Final = {
-    "plain_rtp": "rtp",
+    "rtp_forward": "rtp",
+    "rtp_saturated": "rtp",
+    "rtp_mix": "rtp",
     "webrtc_sessions": "rtp",
     "webrtc_forward": "rtp",
     "shared_encoding": "rtp",
