@@ -41,9 +41,9 @@ def cases(quick: bool) -> list[Case]:
         ("1,200 B event by pipe{}, saturated", 0),
         ("1,200 B event by pipe{}, lone: p50", 1),
     ]
-    return [
+    return [  # in a quick run the saturated ones: what is verified is the same
         Case(name.format(over), mine[i], {bare: theirs[i]}, dear=True)
-        for name, i in both
+        for name, i in (both[:1] if quick else both)
         for over, mine, bare, theirs in (
             ("", nng, "pynng", pynng),
             (" on zmq", zmq, "pyzmq", pyzmq),
