@@ -510,7 +510,7 @@ async def test_twenty_joins_and_leaves_leave_nothing() -> None:
         new = set(threading.enumerate()) - threads
         names = {t.name for t in new if not t.name.startswith("uvloop_")}  # the peers' executor
         assert names == {"client", "webrtc"}
-    assert set(threading.enumerate()) == threads
+    assert set(threading.enumerate()) <= threads  # idle workers may have ended
     assert open_files() == files
 
 
