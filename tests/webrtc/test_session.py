@@ -525,4 +525,4 @@ async def test_leaving_the_network_closes_its_sessions() -> None:
         assert session.ended is EndReason.CLOSED
         assert idle.ended is EndReason.CLOSED
         await client.__aexit__(None, None, None)
-    assert set(threading.enumerate()) == threads
+    assert set(threading.enumerate()) <= threads
