@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests that run at a time: most of them wait, but some need a whole processor.
 WORKERS ?= 2
+# Of make fuzz, for all edges together.
+SECONDS ?= 600
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check bench bench-quick clean help
+.PHONY: run test check bench bench-quick fuzz clean help
 
 help:            ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -31,6 +33,11 @@ bench: $(STAMP)  ## the latency benchmarks, each beside its baseline
 
 bench-quick: $(STAMP)  ## the same with small loads: checks the results, not the times
 	$(BIN)/eventgraph bench --quick
+
+fuzz: $(STAMP)   ## feed every edge with damaged input for SECONDS (default 600)
+	@# atheris, which finds its way by coverage, is not there for every Python: without it by damage alone.
+	-$(BIN)/python -m pip install --quiet --quiet --only-binary :all: 'atheris>=3,<4'
+	$(BIN)/python -m tests.security --seconds $(SECONDS)
 
 clean:           ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

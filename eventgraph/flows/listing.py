@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from eventgraph.flows.errors import FlowProtocolError
+from eventgraph.flows.errors import FlowError, FlowProtocolError
 from eventgraph.flows.format import FlowFormat
 from eventgraph.flows.key import FlowKey, FlowPattern
 
@@ -142,5 +142,5 @@ def decode_listing(data: bytes) -> Listing:
     """
     try:
         return _DECODER.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, FlowError, UnicodeDecodeError, RecursionError) as error:
         raise FlowProtocolError(f"not a listing: {error}") from None

@@ -10,6 +10,10 @@ from eventgraph.pipes.errors import PipeNameError, PipeOptionError
 
 MAX_NAME = 200  # characters; a key of three names stays well under what registries take
 
+MAX_EVENTS = 1 << 17
+"""In one message. Each that cannot be read costs 2 µs to find out, and nobody else runs meanwhile:
+a message of the largest size could have millions of them."""
+
 
 class Reliability(enum.StrEnum):
     """What becomes of events that a member got and did not take."""
@@ -98,6 +102,10 @@ class DestinationOptions(msgspec.Struct, frozen=True):
         for name in ("queue_size", "queue_bytes", "max_batch_events", "max_batch_bytes", "window"):
             if getattr(self, name) < 1:
                 raise PipeOptionError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.max_batch_events > MAX_EVENTS:
+            raise PipeOptionError(
+                f"max_batch_events is {self.max_batch_events}; at most {MAX_EVENTS} are read"
+            )
         for name in ("batch_delay", "ack_timeout", "loss_grace", "group_linger", "drain_timeout"):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):

@@ -27,7 +27,7 @@ import msgspec
 
 from eventgraph.event import Address, Event
 from eventgraph.pipes.errors import EventFormatError, WireError
-from eventgraph.pipes.options import MAX_NAME
+from eventgraph.pipes.options import MAX_EVENTS, MAX_NAME
 
 MAGIC = b"eg"
 VERSION = 1
@@ -125,10 +125,13 @@ class MessageDecoder:
         if version != VERSION:
             raise WireError(f"message of version {version}; this side speaks {VERSION}")
         redelivered = bool(flags & REDELIVERED)
+        body = message[HEADER.size :]
+        if _count(body) > MAX_EVENTS:
+            raise WireError(f"{_count(body)} events in a message; {MAX_EVENTS} are allowed")
         try:
-            return Message(epoch, sequence, redelivered, self._decode(message[HEADER.size :]))
+            return Message(epoch, sequence, redelivered, self._decode(body))
         except Exception:  # the hook is not ours, nor are types that check themselves
-            events, places, malformed = self._decode_each(message[HEADER.size :])
+            events, places, malformed = self._decode_each(body)
             return Message(epoch, sequence, redelivered, events, places, malformed)
 
     def _decode_each(self, body: bytes | memoryview) -> tuple[list[Event], list[int], int]:
@@ -145,10 +148,21 @@ class MessageDecoder:
         return events, places, len(parts) - len(events)
 
 
+def _count(body: bytes | memoryview) -> int:
+    """Events that a body says it has, whether or not they come; 0: it is no array."""
+    match bytes(body[:1]):
+        case b"\xdc":
+            return int.from_bytes(body[1:3], "big")
+        case b"\xdd":
+            return int.from_bytes(body[1:5], "big")
+        case _:
+            return 0  # or up to 15
+
+
 def encode_message(
     epoch: int, sequence: int, events: Sequence[bytes], *, redelivered: bool = False
 ) -> bytes:
-    """A message of events that `EventEncoder` has encoded; no more than 2**32 - 1 of them."""
+    """A message of events that `EventEncoder` has encoded; no more than `MAX_EVENTS` of them."""
     count = len(events)
     header = HEADER.pack(MAGIC, VERSION, REDELIVERED if redelivered else 0, epoch, sequence)
     length = _ARRAY16.pack(0xDC, count) if count <= 0xFFFF else _ARRAY32.pack(0xDD, count)

@@ -8,7 +8,7 @@ gate  token                who may come in, and what no answer lacks
 http  graph_view  problem  routes, forms of the graph, errors
 live  links  page          the graph as it changes; links changed; the page that shows it
 rules  rules_file          rules of streams, and the file that keeps them
-connections                Hypercorn's connections, and an end to them
+connection  connections    one with Hypercorn's protocol; all of them, and an end to them
 config_file  config        settings
 errors
 """

@@ -1,22 +1,29 @@
-"""The accept loop of the HTTP edge: Hypercorn's trio connections, and an end to them.
+"""The accept loop of the HTTP edge, and an end to its connections.
 
 `hypercorn.trio.serve` is not used, for it cannot promise an end. It answers under a shield,
 so a client that stops reading holds up the exit for ever; when it is cancelled it skips the
 closing of idle connections; and nobody outside gets at its sockets. So the loop is ours, and
-each connection is Hypercorn's `TCPServer` as it is. When the loop is cancelled, idle
-connections close at once, answers under way have `GRACE` seconds, and then the sockets go.
+so is each `Connection`. When the loop is cancelled, idle connections close at once, answers
+under way have `GRACE` seconds, and then the sockets go.
+
+Who connects when all places are taken gets that of the client that has kept us waiting longest:
+clients that mean it send their request at once, those that only hold places do not.
 """
 
 import logging
 import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
+
+from .connection import Connection, Stream
 
 logger = logging.getLogger("rtp.http")
 
@@ -27,20 +34,46 @@ MAX_CONNECTIONS: Final = 256
 """At a time. This edge is for operators and signalling, not for an audience."""
 
 
-class Connections:
-    """Serves one ASGI application on one listening socket."""
+class ConnectionStatistics(msgspec.Struct, frozen=True):
+    """Connections in numbers, since the start.
 
-    def __init__(self, application: Any) -> None:
+    Attributes:
+        open: now.
+        accepted: ever.
+        cut: by reason: "evicted" (another has its place), "refused" (all places are taken by
+            requests that are being answered), "slow" (its request did not come), "handshake".
+    """
+
+    open: int
+    accepted: int
+    cut: dict[str, int]
+
+
+class Connections:
+    """Serves one ASGI application on one listening socket.
+
+    Args:
+        tls: gives the context for a new connection; None: no TLS.
+    """
+
+    def __init__(self, application: Any, tls: Callable[[], ssl.SSLContext] | None = None) -> None:
         config = HypercornConfig()
         config.accesslog = None
         config.errorlog = logger
         config.include_server_header = False
         self._config = config
         self._application = ASGIWrapper(application)
+        self._tls = tls
         self._context = WorkerContext(None)
-        self._open: dict[trio.SocketStream, trio.CancelScope] = {}
+        self._open: dict[Connection, None] = {}  # the oldest first
+        self._accepted = 0
+        self._cut: Counter[str] = Counter()
         self._all_closed = trio.Event()
-        self._refusing = False
+        self._crowded = False
+
+    def statistics(self) -> ConnectionStatistics:
+        """As it is now."""
+        return ConnectionStatistics(len(self._open), self._accepted, dict(self._cut))
 
     async def serve(self, listener: socket.socket) -> None:
         """Serve until cancelled, then close everything, the listening socket too."""
@@ -55,40 +88,52 @@ class Connections:
                 with trio.CancelScope(shield=True):
                     await self._close_all()
 
-    async def _serve_one(self, stream: trio.SocketStream) -> None:
-        if len(self._open) >= MAX_CONNECTIONS:
-            if not self._refusing:  # once for each time that it gets crowded
-                logger.warning("connections are refused: %d are open", MAX_CONNECTIONS)
-            self._refusing = True
-            stream.socket.close()
+    async def _serve_one(self, plain: trio.SocketStream) -> None:
+        self._accepted += 1
+        if not self._make_room():
+            self._cut["refused"] += 1
+            plain.socket.close()
             return
-        server = TCPServer(
-            self._application,
-            self._config,
-            self._context,
-            ConnectionState({}),
-            stream,  # type: ignore[arg-type]  # annotated as TLS, and made for both
-        )
-        with trio.CancelScope(shield=True) as scope:
-            self._open[stream] = scope
-            self._refusing = False
-            try:
-                await server.run()
-            except Exception:
-                logger.exception("a connection broke")
-            finally:
-                stream.socket.close()
-                del self._open[stream]
-                if not self._open:
-                    self._all_closed.set()
+        stream: Stream = plain
+        if self._tls is not None:
+            stream = trio.SSLStream(plain, self._tls(), server_side=True, https_compatible=True)
+        connection = Connection(stream, self._application, self._config, self._context)
+        self._open[connection] = None
+        try:
+            await connection.run()
+        except Exception:
+            logger.exception("a connection broke")
+        finally:
+            plain.socket.close()
+            self._open.pop(connection, None)
+            if connection.fault:
+                self._cut[connection.fault] += 1
+            if not self._open:
+                self._all_closed.set()
+
+    def _make_room(self) -> bool:
+        """Whether there is a place for one more; may take that of another."""
+        if len(self._open) < MAX_CONNECTIONS:
+            self._crowded = False
+            return True
+        if not self._crowded:  # once for each time that it gets crowded
+            logger.warning("all %d connections are taken; those that wait are cut", MAX_CONNECTIONS)
+        self._crowded = True
+        waiting = next((one for one in self._open if one.waiting), None)
+        if waiting is None:
+            return False
+        del self._open[waiting]
+        waiting.evict()
+        return True
 
     async def _close_all(self) -> None:
-        await self._context.terminated.set()  # ends idle connections
+        await self._context.terminated.set()  # ends connections after their answer
+        for connection in self._open:
+            connection.end_soon()
         if not self._open:
             return
         self._all_closed = trio.Event()
         with trio.move_on_after(GRACE):
             await self._all_closed.wait()
-        for stream, scope in self._open.items():
-            scope.cancel()
-            stream.socket.close()  # an answer stuck in sending hears of nothing else
+        for connection in self._open:
+            connection.cancel()

@@ -11,8 +11,10 @@ Sources: RFC 6750 (bearer tokens), the Fetch standard (CORS), RFC 9110 §15.5.20
 
 import re
 from http import HTTPStatus
+from math import inf
 from typing import Final
 
+import trio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -33,6 +35,9 @@ SECURITY_HEADERS: Final = {
     "x-content-type-options": "nosniff",
 }
 """Of every answer, unless its route says otherwise."""
+
+BODY_LIMIT: Final = 10.0
+"""Seconds for the body of a request: 64 kB of an offer take one by a slow telephone."""
 
 CORS_METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
 CORS_HEADERS: Final = "authorization, content-type, if-match, if-none-match"
@@ -154,15 +159,22 @@ def _with_headers(send: Send, opened: str | None, *, vary: bool) -> Send:
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:
-    """The same, but no more than `limit` bytes, whatever the headers said."""
+    """The same, but no more than `limit` bytes, whatever the headers said, and not for ever."""
     received = 0
+    deadline = trio.current_time() + BODY_LIMIT
 
     async def receive_bounded() -> Message:
-        nonlocal received
-        message = await receive()
+        nonlocal received, deadline
+        with trio.move_on_at(deadline) as scope:
+            message = await receive()
+        if scope.cancelled_caught:
+            detail = f"the body was not there after {BODY_LIMIT:g} s"
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, detail)
         received += len(message.get("body", b""))
         if received > limit:
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large(limit))
+        if not message.get("more_body"):
+            deadline = inf  # what comes next is the end of the connection
         return message
 
     return receive_bounded

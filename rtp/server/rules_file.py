@@ -18,6 +18,7 @@ from .errors import StartError, reason
 MAX_RULES: Final = 1000
 MAX_FEEDS: Final = 1000  # of one rule
 MAX_SIZE: Final = 64 * 1024 * 1024  # bytes; ten times what all of those rules usually take
+CHUNK: Final = 64 * 1024  # bytes; read() takes memory for all that it is asked for
 
 _DECODER: Final = msgspec.json.Decoder(list[Rule])
 
@@ -50,8 +51,7 @@ class RulesFile:
                 self.prepare([])
                 self.commit()
                 return []
-            with self._path.open("rb") as file:
-                data = file.read(MAX_SIZE + 1)
+            data = self._read()
             if not os.access(self._path.parent, os.W_OK):
                 raise self._unusable("its directory cannot be written to")
         except OSError as error:
@@ -69,6 +69,14 @@ class RulesFile:
             if streams.count(stream) > 1:
                 raise self._unusable(f"stream {stream!r} has two rules")
         return rules
+
+    def _read(self) -> bytes:
+        """All of it, or what is one byte too long; memory is taken only as it comes."""
+        data = bytearray()
+        with self._path.open("rb") as file:
+            while len(data) <= MAX_SIZE and (chunk := file.read(CHUNK)):
+                data += chunk
+        return bytes(data)
 
     def prepare(self, rules: list[Rule]) -> None:
         """Write what the file is to hold after ``commit``, and have it on the disk.

@@ -1,6 +1,7 @@
 """The HTTP edge, over real sockets."""
 
 import gc
+import itertools
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +17,7 @@ from starlette.types import Receive, Send
 from trio.testing import wait_all_tasks_blocked
 
 from eventgraph import Address, Event, Graph, GraphSnapshot, Node, views
-from rtp.server import connections, http
+from rtp.server import connection, connections, gate, http
 from rtp.server.config import Host, HttpConfig, Token
 from rtp.server.connections import Connections
 from rtp.server.errors import StartError
@@ -237,17 +238,82 @@ async def test_junk_ends_its_connection_and_no_other(junk: bytes) -> None:
         assert (await get(f"{url}/healthz")).text == "ok\n"
 
 
-async def test_more_connections_than_the_limit_are_refused(
+async def test_newcomer_gets_the_place_of_who_has_kept_us_waiting_longest(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
     async with Graph() as graph, serving(graph) as url:
-        async with await connect(url):
+        async with await connect(url) as oldest:
+            await oldest.send_all(b"GET / HTTP/1.1\r\nhost:")
             await wait_all_tasks_blocked(0.01)
-            for _ in range(2):
-                async with await connect(url) as refused:
-                    assert await refused.receive_some() == b""
-        assert caplog.text.count("connections are refused") == 1
+            async with await connect(url) as half, await connect(url) as newcomer:
+                assert await oldest.receive_some() == b""
+                await half.send_all(
+                    b"POST /links HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n"
+                    b"content-type: application/json\r\n\r\n{"
+                )
+                await newcomer.send_all(REQUEST.replace(b"x", b"localhost"))
+                assert b" 200 " in await newcomer.receive_some()
+                async with await connect(url):
+                    assert await half.receive_some() == b""
+        assert caplog.text.count("connections are taken") == 1
+
+
+async def test_whose_request_is_being_answered_keeps_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
+    async with Graph() as graph, serving(graph) as url, await connect(url) as watcher:
+        await watcher.send_all(b"GET /graph/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert b" 200 " in await watcher.receive_some()
+        async with await connect(url) as refused:
+            assert await refused.receive_some() == b""
+        assert await watcher.receive_some()
+
+
+async def test_request_whose_head_does_not_come_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A letter at a time: it is the whole head that has a limit, not the time between letters."""
+    monkeypatch.setattr(connection, "HEAD_LIMIT", 0.2)
+    async with Graph() as graph, serving(graph) as url, await connect(url) as stream:
+        with trio.fail_after(EXIT_LIMIT), suppress(trio.BrokenResourceError):
+            for letter in itertools.cycle(b"GET / HTTP/1.1\r\nx: "):
+                await stream.send_all(bytes((letter,)))
+                await trio.sleep(0.01)
+
+
+async def test_request_whose_body_does_not_come_is_answered_408(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gate, "BODY_LIMIT", 0.2)
+    async with Graph() as graph, serving(graph) as url, await connect(url) as stream:
+        await stream.send_all(
+            b"POST /links HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            b"content-length: 100\r\n\r\n{"
+        )
+        with trio.fail_after(EXIT_LIMIT):
+            answer = b"".join([data async for data in stream])  # and the connection ends
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"application/problem+json" in answer
+
+
+@pytest.mark.parametrize("asked", ["h2c", "websocket", "h3"])
+async def test_other_protocols_are_not_spoken(asked: str) -> None:
+    async with Graph() as graph, serving(graph) as url, await connect(url) as stream:
+        await stream.send_all(
+            b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade, close\r\n"
+            b"upgrade: %s\r\nhttp2-settings: x\r\n\r\n" % asked.encode()
+        )
+        answer = await stream.receive_some()
+        assert b"HTTP/1.1 101" not in answer
+
+
+async def test_http2_with_prior_knowledge_is_refused_in_http1() -> None:
+    async with Graph() as graph, serving(graph) as url, await connect(url) as stream:
+        await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        answer = await stream.receive_some()
+        assert answer.startswith(b"HTTP/1.1 4")
 
 
 async def test_ipv6_is_served() -> None:

@@ -1,16 +1,17 @@
 """What servers write into the registry, and under which keys."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
 import msgspec
 
-from eventgraph.flows.errors import FlowNameError
+from eventgraph.flows.errors import FlowError, FlowNameError
 from eventgraph.flows.format import FlowFormat
 from eventgraph.flows.key import FlowKey, Realm
 from eventgraph.flows.options import ProviderOptions
 
-MAX_GENERATION: Final = 10**10 - 1
+_GENERATION: Final = re.compile(r"[0-9]{10}")
 
 R = TypeVar("R")
 
@@ -89,7 +90,7 @@ def _claims(base: str, entries: Mapping[str, bytes]) -> Iterator[tuple[FlowKey, 
         if key.startswith(prefix):
             parts = key.removeprefix(prefix).split("/")
             record = _read(value, ClaimRecord)
-            if record is not None and len(parts) == 3 and parts[2].isdecimal():
+            if record is not None and len(parts) == 3 and _GENERATION.fullmatch(parts[2]):
                 try:
                     yield FlowKey(parts[0], parts[1]), int(parts[2]), record
                 except FlowNameError:
@@ -104,5 +105,5 @@ def encode_record(record: ServerRecord | ClaimRecord) -> bytes:
 def _read(value: bytes, kind: type[R]) -> R | None:
     try:
         return msgspec.json.decode(value, type=kind)
-    except (msgspec.MsgspecError, FlowNameError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, FlowError, UnicodeDecodeError, RecursionError):
         return None

@@ -42,5 +42,5 @@ def decode_report(data: bytes | memoryview) -> Report:
     """
     try:
         return _DECODER.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FlowProtocolError(f"not a report of a worker: {error}") from None
