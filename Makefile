@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests that run at a time: most of them wait, but some need a whole processor.
 WORKERS ?= 2
+ABUSE_SCALE ?= 50
 # Of make fuzz, for all edges together.
 SECONDS ?= 600
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check bench bench-quick fuzz clean help
+.PHONY: help run test check bench bench-quick fuzz abuse clean
 
 help:            ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -38,6 +39,9 @@ fuzz: $(STAMP)   ## feed every edge with damaged input for SECONDS (default 600)
 	@# atheris, which finds its way by coverage, is not there for every Python: without it by damage alone.
 	-$(BIN)/python -m pip install --quiet --quiet --only-binary :all: 'atheris>=3,<4'
 	$(BIN)/python -m tests.security --seconds $(SECONDS)
+
+abuse: $(STAMP)  ## the abuse tests at ABUSE_SCALE times what make test does (default 50: 10,000 offers)
+	ABUSE_SCALE=$(ABUSE_SCALE) $(BIN)/python -m pytest -s -m abuse
 
 clean:           ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

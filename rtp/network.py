@@ -13,6 +13,7 @@ import trio
 from .binding import numeric_address
 from .endpoint import RtpEndpoint
 from .latch import Address
+from .network_statistics import NetworkStatistics, NetworkTotals
 from .payload_format import PayloadFormat
 from .session import RtpSession
 from .timers import Timers
@@ -48,6 +49,7 @@ class RtpNetwork:
             raise ValueError(f"rest is {rest} s: give 0..{MAX_REST}")
         self._rest = rest
         self._endpoints: set[RtpEndpoint] = set()
+        self._closed = NetworkTotals()  # of those that were
         self._nursery_manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
 
@@ -148,7 +150,15 @@ class RtpNetwork:
             with_rtcp=rtcp,
             silence_limit=silence_limit,
             receive_buffer=receive_buffer,
-            closed=self._endpoints.discard,
+            closed=self._forget,
         )
         self._endpoints.add(endpoint)
         return endpoint
+
+    def statistics(self) -> NetworkStatistics:
+        """All endpoints that there were, in numbers."""
+        return self._closed.with_open([endpoint.statistics() for endpoint in self._endpoints])
+
+    def _forget(self, endpoint: RtpEndpoint) -> None:
+        self._endpoints.discard(endpoint)
+        self._closed.add(endpoint.statistics())

@@ -51,6 +51,7 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
                         composition=composition,
                         rules=rules,
                         flows=flows,
+                        network=network,
                         listener=listener,
                     )
                 )

@@ -53,6 +53,7 @@ class Calls:
         self.events = RoomEvents(rooms)
         self._rooms = rooms
         self._broadcasts = broadcasts
+        self.sessions = sessions
         self._signalling = Signalling(sessions)
 
     def routes(self) -> list[BaseRoute]:

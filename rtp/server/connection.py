@@ -57,13 +57,20 @@ class Connection:
         stream: to the client; closed at the end.
         application: an ASGI application, wrapped for Hypercorn.
         context: of all connections.
+        turns: of all connections; so many of them are served each time round the event loop, for
+            in between comes what matters more: media.
     Attributes:
         opened_at: seconds, on trio's clock.
         fault: why the client was cut off: "handshake", "slow", "evicted"; empty: it was not.
     """
 
     def __init__(
-        self, stream: Stream, application: Any, config: HypercornConfig, context: WorkerContext
+        self,
+        stream: Stream,
+        application: Any,
+        config: HypercornConfig,
+        context: WorkerContext,
+        turns: trio.Semaphore,
     ) -> None:
         self.opened_at = trio.current_time()
         self.fault = ""
@@ -71,6 +78,7 @@ class Connection:
         self._application = application
         self._config = config
         self._context = context
+        self._turns = turns
         self._protocol: _Http1 | None = None
         self._reading = trio.CancelScope()
         self._all = trio.CancelScope(shield=True)
@@ -147,6 +155,8 @@ class Connection:
                 data = await self._stream.receive_some(CHUNK)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
+            async with self._turns:
+                await trio.lowlevel.checkpoint()
             await protocol.handle(RawData(bytes(data)))
             if not data:
                 return

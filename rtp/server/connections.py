@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +33,13 @@ GRACE: Final = 0.5
 
 MAX_CONNECTIONS: Final = 256
 """At a time. This edge is for operators and signalling, not for an audience."""
+
+WARNING_PAUSE: Final = 60.0
+"""Seconds between two warnings that all places are taken: who attacks must not fill the log."""
+
+TURNS: Final = 8
+"""Connections that are served each time round the event loop: together a few milliseconds. trio
+runs all that can run before it looks at the network again, and that may be hundreds."""
 
 
 class ConnectionStatistics(msgspec.Struct, frozen=True):
@@ -65,11 +73,12 @@ class Connections:
         self._application = ASGIWrapper(application)
         self._tls = tls
         self._context = WorkerContext(None)
+        self._turns = trio.Semaphore(TURNS)
         self._open: dict[Connection, None] = {}  # the oldest first
         self._accepted = 0
         self._cut: Counter[str] = Counter()
         self._all_closed = trio.Event()
-        self._crowded = False
+        self._warn_again = -inf
 
     def statistics(self) -> ConnectionStatistics:
         """As it is now."""
@@ -97,7 +106,7 @@ class Connections:
         stream: Stream = plain
         if self._tls is not None:
             stream = trio.SSLStream(plain, self._tls(), server_side=True, https_compatible=True)
-        connection = Connection(stream, self._application, self._config, self._context)
+        connection = Connection(stream, self._application, self._config, self._context, self._turns)
         self._open[connection] = None
         try:
             await connection.run()
@@ -114,11 +123,10 @@ class Connections:
     def _make_room(self) -> bool:
         """Whether there is a place for one more; may take that of another."""
         if len(self._open) < MAX_CONNECTIONS:
-            self._crowded = False
             return True
-        if not self._crowded:  # once for each time that it gets crowded
+        if trio.current_time() >= self._warn_again:
             logger.warning("all %d connections are taken; those that wait are cut", MAX_CONNECTIONS)
-        self._crowded = True
+            self._warn_again = trio.current_time() + WARNING_PAUSE
         waiting = next((one for one in self._open if one.waiting), None)
         if waiting is None:
             return False

@@ -10,6 +10,7 @@ Sources: RFC 6750 (bearer tokens), the Fetch standard (CORS), RFC 9110 §15.5.20
 """
 
 import re
+from collections import Counter
 from http import HTTPStatus
 from math import inf
 from typing import Final
@@ -49,15 +50,26 @@ _AUTHORITY: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+)(:\d+
 
 
 class Gate:
-    """An ASGI application around another."""
+    """An ASGI application around another.
+
+    Args:
+        bound_to: numeric address at which it listens.
+        answers: counts what is answered, by status; None: it is not counted.
+    """
 
     def __init__(
-        self, application: ASGIApp, config: HttpConfig, bound_to: str, token: Token | None
+        self,
+        application: ASGIApp,
+        config: HttpConfig,
+        bound_to: str,
+        token: Token | None,
+        answers: Counter[int] | None = None,
     ) -> None:
         self._application = application
         self._config = config
         self._local = is_loopback(bound_to)
         self._token = token
+        self._answers = Counter() if answers is None else answers
         self._hosts = {host.lower() for host in config.allowed_hosts}
         self._origins = {origin.lower() for origin in config.allowed_origins}
 
@@ -69,7 +81,7 @@ class Gate:
         origin = headers.get("origin")
         foreign = origin is not None and not _is_same(origin, headers.get("host", ""))
         opened = origin if foreign and (origin or "").lower() in self._origins else None
-        send = _with_headers(send, opened, vary=bool(self._origins))
+        send = _with_headers(send, self._answers, opened, vary=bool(self._origins))
         refusal = self._refuse(headers, foreign=foreign and opened is None)
         if refusal is None and opened and _is_preflight(scope, headers):
             refusal = Response(status_code=HTTPStatus.NO_CONTENT)
@@ -139,9 +151,10 @@ def _is_preflight(scope: Scope, headers: Headers) -> bool:
     return scope["method"] == "OPTIONS" and "access-control-request-method" in headers
 
 
-def _with_headers(send: Send, opened: str | None, *, vary: bool) -> Send:
+def _with_headers(send: Send, answers: Counter[int], opened: str | None, *, vary: bool) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
+            answers[message["status"]] += 1
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)

@@ -6,6 +6,8 @@ GET /graph                  the event graph; ?format=json|text|mermaid|dot
 GET /graph/events           the event graph as it changes (server-sent events)
 POST, DELETE /links         a link up, a link down
 POST /latency               where the time goes along a route
+
+GET /statistics             what it had to take, and what it refused
 GET /healthz                200 as long as the event loop turns
 GET /sessions/{name}.sdp    how to listen to a session
 
@@ -26,6 +28,7 @@ from starlette.routing import Route
 
 from eventgraph import Graph
 from eventgraph.language import Composition
+from rtp.network import RtpNetwork
 
 from .calls import Calls
 from .composition import composition_routes
@@ -41,6 +44,7 @@ from .live import LiveGraph, render
 from .page import load_page
 from .problem import problem
 from .rules import StreamRules
+from .statistics import Statistics
 from .token import needed_token
 
 LARGE_GRAPH = 200
@@ -59,6 +63,7 @@ POST /links                put a link up: {"sender": {"scope", "name"}, "receive
 DELETE /links              take it down: ?sender_scope=&sender_name=&receiver_scope=&receiver_name=
 POST /latency              follow events for 2 s: {"route": [{"scope", "name"}, ...]}
 GET /healthz               whether the server is up
+GET /statistics            what it had to take, and what it refused
 GET /sessions/{name}.sdp   how to listen to a session
 """
 
@@ -100,6 +105,7 @@ async def serve_http(
     rules: StreamRules | None = None,
     composition: Composition | None = None,
     flows: ServedFlows | None = None,
+    network: RtpNetwork | None = None,
     listener: socket.socket | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -113,6 +119,7 @@ async def serve_http(
         composition: what ``/composition`` shows and changes; None: there is none.
         rules: streams made of feeds; None: there are none.
         flows: between processes; None: they are not shown.
+        network: whose RTP is in the statistics; None: nobody's.
         listener: from `listen`, closed at the end; None: made here.
         task_status: is told the URL, with the port that was picked if it was 0.
     Raises:
@@ -121,6 +128,7 @@ async def serve_http(
     with listener or listen(config) as bound:
         host = bound.getsockname()[0]
         live = LiveGraph(graph)
+        statistics = Statistics(None if calls is None else calls.sessions, network)
         routes = application(
             graph,
             sessions or {},
@@ -129,8 +137,10 @@ async def serve_http(
             rules=rules,
             composition=composition,
             flows=flows,
+            statistics=statistics,
         )
-        gate = Gate(routes, config, host, needed_token(config, host))
+        gate = Gate(routes, config, host, needed_token(config, host), statistics.answers)
+        connections = statistics.connections = Connections(gate)
         task_status.started(url_of(bound))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(live.run)
@@ -138,7 +148,7 @@ async def serve_http(
                 nursery.start_soon(calls.events.run)
             if flows is not None:
                 nursery.start_soon(flows.run)
-            await Connections(gate).serve(bound)
+            await connections.serve(bound)
 
 
 def url_of(listener: socket.socket) -> str:
@@ -181,6 +191,7 @@ def application(
     rules: StreamRules | None = None,
     composition: Composition | None = None,
     flows: ServedFlows | None = None,
+    statistics: Statistics | None = None,
 ) -> Starlette:
     """The ASGI application, for whoever the gate let in."""
     page = load_page(flows=flows is not None)
@@ -258,6 +269,7 @@ def application(
             *(calls.routes() if calls is not None else []),
             *(rules.routes() if rules is not None else []),
             *(flows.routes() if flows is not None else []),
+            *(statistics.routes() if statistics is not None else []),
         ],
         exception_handlers={
             HTTPException: _http_error,

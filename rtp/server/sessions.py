@@ -5,10 +5,12 @@ be guessed (RFC 9725 §5).
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+import msgspec
 import trio
 
 from rtp.errors import RtpError
@@ -52,6 +54,20 @@ class Session(Protocol):
         """End it. Idempotent."""
 
 
+class SessionsStatistics(msgspec.Struct, frozen=True):
+    """Sessions in numbers, since the start.
+
+    Attributes:
+        open: now.
+        begun: ever.
+        refused: by reason: "too many" at a time, "too fast" one after the other.
+    """
+
+    open: int
+    begun: int
+    refused: dict[str, int]
+
+
 class Sessions:
     """Who is in."""
 
@@ -59,6 +75,8 @@ class Sessions:
         self._config = config
         self._open: dict[str, Session] = {}
         self._coming = 0
+        self._begun = 0
+        self._refused: Counter[str] = Counter()
         # A bucket of tokens: a second's worth may come at once.
         self._tokens = float(config.per_second)
         self._filled_at = trio.current_time()
@@ -76,6 +94,7 @@ class Sessions:
             BusyError: there are too many, or too many a second.
         """
         if len(self) + self._coming >= self._config.limit:
+            self._refused["too many"] += 1
             raise BusyError(f"there are {self._config.limit} sessions: try again later", 10)
         now = trio.current_time()
         per_second = self._config.per_second
@@ -83,6 +102,7 @@ class Sessions:
         self._tokens, self._filled_at = min(float(per_second), grown), now
         if self._tokens < 1:
             wait = (1 - self._tokens) / per_second
+            self._refused["too fast"] += 1
             raise BusyError(f"more than {per_second} sessions a second: try again later", wait)
         self._tokens -= 1
         self._coming += 1
@@ -95,7 +115,12 @@ class Sessions:
         """Keep a session; its secret."""
         secret = secrets.token_urlsafe(SECRET_BYTES)
         self._open[secret] = session
+        self._begun += 1
         return secret
+
+    def statistics(self) -> SessionsStatistics:
+        """As they are now."""
+        return SessionsStatistics(len(self), self._begun, dict(self._refused))
 
     def find(self, secret: str) -> Session | None:
         """A session that is open."""

@@ -17,3 +17,8 @@ def descriptors(pid: int) -> int:
 def threads(pid: int) -> int:
     """Threads."""
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def waited(pid: int) -> float:
+    """Seconds that its main thread was ready to run, and others had the processor."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9

@@ -193,7 +193,7 @@ async def test_every_route_on_the_index_is_there() -> None:
     async with Graph() as graph, serving(graph) as url:
         index = await get(url)
         routes = [line.split()[1] for line in index.text.splitlines() if line.startswith("GET")]
-        assert len(routes) == 5
+        assert len(routes) == 6
         routes.remove("/graph/events")  # does not end
         for route in routes:
             response = await get(url + route.replace("{name}", "echo"))
