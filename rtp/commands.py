@@ -15,6 +15,7 @@ from rtp.flows.commands import flows
 from rtp.latency_commands import add_latency_command
 from rtp.pipe_commands import pipes
 from rtp.text_commands import add_text_commands
+from rtp.token_command import token
 
 if TYPE_CHECKING:
     from rtp.server.config import Config
@@ -57,6 +58,8 @@ def serve(
     config: Annotated[Path | None, Parameter(alias="-c")] = None,
     host: str | None = None,
     port: Port | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
     recordings: Path | None = None,
     log_level: LogLevel | None = None,
 ) -> int:
@@ -75,6 +78,11 @@ def serve(
         token, in the environment variable EVENTGRAPH_TOKEN or the file of settings.
     port
         Port of the HTTP edge; 0 takes any that is free.
+    certificate
+        Certificate for HTTPS, a PEM file, with those between it and its authority behind it. It is
+        read again when it changes.
+    key
+        Its key, a PEM file without a password.
     recordings
         Directory for WAV files; made if need be.
     log_level
@@ -85,7 +93,15 @@ def serve(
     from rtp.server.app import run_server
 
     sys.setswitchinterval(SWITCH_INTERVAL)
-    settings = _settings(config, host, port, recordings, log_level)
+    settings = _settings(
+        config,
+        host=host,
+        port=port,
+        certificate=certificate,
+        key=key,
+        recordings=recordings,
+        log_level=log_level,
+    )
     logging.basicConfig(format=LOG_FORMAT, level=logging.WARNING)
     for name in ("eventgraph", "rtp"):
         logging.getLogger(name).setLevel(settings.log.level.upper())
@@ -162,14 +178,18 @@ add_latency_command(bench, DEFAULT_URL)
 app.command(bench)
 
 add_text_commands(app, DEFAULT_URL)
+app.command(token, sort_key=20)
 app.command(pipes)
 app.command(flows)
 
 
 def _settings(
     path: Path | None,
+    *,
     host: str | None,
     port: int | None,
+    certificate: Path | None,
+    key: Path | None,
     recordings: Path | None,
     log_level: LogLevel | None,
 ) -> "Config":
@@ -188,6 +208,10 @@ def _settings(
             raise CommandError(f"--host: {error}") from error
     if port is not None:
         http = replace(http, port=port)
+    if certificate is not None:
+        http = replace(http, certificate=str(certificate))
+    if key is not None:
+        http = replace(http, key=str(key))
     settings = replace(settings, http=http)
     if recordings is not None:
         changed = replace(settings.recordings, directory=str(recordings))

@@ -1,6 +1,7 @@
 """Asking a running server over HTTP, for the command line."""
 
 import ipaddress
+import ssl
 from collections.abc import Mapping
 from typing import Final
 
@@ -42,9 +43,9 @@ def ask(
         token: that the server wants, if any.
         timeout: seconds.
     Returns:
-        The answer, whatever its status but 401.
+        The answer, whatever its status but 401 and 403.
     Raises:
-        RemoteError: nobody answers, or the token is none.
+        RemoteError: nobody answers, or the token is none, or not good for this.
     """
     try:
         base = httpx.URL(url)
@@ -55,7 +56,11 @@ def ask(
         if token:
             sent["authorization"] = f"Bearer {token}"
         # A proxy of the environment cannot know this machine's own servers.
-        with httpx.Client(trust_env=not _is_loopback(base.host), timeout=timeout) as client:
+        with httpx.Client(
+            trust_env=not _is_loopback(base.host),
+            timeout=timeout,
+            verify=_authorities(base),
+        ) as client:
             response = client.request(method, target, params=params, headers=sent, content=content)
     except UnicodeEncodeError:
         raise RemoteError("EVENTGRAPH_TOKEN is no token: it is not ASCII") from None
@@ -64,6 +69,11 @@ def ask(
             f"--url: expected something like http://127.0.0.1:8080, got {url!r}"
         ) from None
     except httpx.ConnectError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise RemoteError(
+                f"the certificate of {url} is by no authority that is known here, or for another "
+                "name: set the environment variable SSL_CERT_FILE to the file of its authority"
+            ) from error
         raise RemoteError(
             f"no server answers at {url}: start one with `eventgraph serve`, "
             "or say where it is with --url"
@@ -81,6 +91,8 @@ def ask(
             f"{url} wants {'another' if token else 'a'} token: "
             "set the environment variable EVENTGRAPH_TOKEN to that of the server"
         )
+    if response.status_code == httpx.codes.FORBIDDEN:
+        raise RemoteError(f"{url} refuses: {_detail(response)}")
     return response
 
 
@@ -100,6 +112,17 @@ def check_problem(response: httpx.Response) -> None:
             raise RemoteError(msgspec.json.decode(response.content, type=_Problem).detail)
         except msgspec.DecodeError:
             pass
+
+def _authorities(url: httpx.URL) -> ssl.SSLContext | bool:
+    """Those of this machine, and of SSL_CERT_FILE; they take a while to read."""
+    return ssl.create_default_context() if url.scheme == "https" else False
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return response.reason_phrase
 
 
 def _is_loopback(host: str) -> bool:

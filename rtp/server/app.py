@@ -58,7 +58,7 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
                 announce(
                     Running(
                         version=version("eventgraph"),
-                        url=url_of(listener),
+                        url=url_of(listener, secure=bool(config.http.certificate)),
                         rtp_host=config.rtp.host,
                         echo_port=demo.echo_port,
                         recordings=demo.recordings,

@@ -103,6 +103,8 @@ class HttpConfig(_Table, frozen=True):
     port: Port = 8080
     token: Token = NO_TOKEN
     token_file: Path = ""
+    certificate: Path = ""
+    key: Path = ""
     allowed_hosts: tuple[HostName, ...] = ()
     allowed_origins: tuple[Origin, ...] = ()
     # A session description of a large conference has some 20 kB.

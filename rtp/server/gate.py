@@ -10,7 +10,9 @@ Sources: RFC 6750 (bearer tokens), the Fetch standard (CORS), RFC 9110 §15.5.20
 """
 
 import re
+import time
 from collections import Counter
+from collections.abc import Callable
 from http import HTTPStatus
 from math import inf
 from typing import Final
@@ -21,9 +23,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .access import is_allowed, needed
+from .authority import TokenAuthority, WrongTokenError
 from .config import HttpConfig, Token
 from .problem import problem
-from .token import is_loopback, matches
+from .token import is_loopback
 
 OPEN_PATHS: Final = re.compile(r"/|/healthz|/page/[^/]*")
 """What anyone may read, with GET."""
@@ -54,7 +58,9 @@ class Gate:
 
     Args:
         bound_to: numeric address at which it listens.
+        token: of the server; None: whoever reaches it may use it.
         answers: counts what is answered, by status; None: it is not counted.
+        clock: Unix time (seconds), for tokens that expire.
     """
 
     def __init__(
@@ -63,12 +69,15 @@ class Gate:
         config: HttpConfig,
         bound_to: str,
         token: Token | None,
+        *,
         answers: Counter[int] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._application = application
         self._config = config
         self._local = is_loopback(bound_to)
-        self._token = token
+        self._authority = None if token is None else TokenAuthority(token)
+        self._clock = clock
         self._answers = Counter() if answers is None else answers
         self._hosts = {host.lower() for host in config.allowed_hosts}
         self._origins = {origin.lower() for origin in config.allowed_origins}
@@ -113,26 +122,40 @@ class Gate:
         return None
 
     def _refuse_stranger(self, scope: Scope, headers: Headers) -> Response | None:
-        if self._token is None:
+        method, path = scope["method"], scope["path"]
+        if self._authority is None:
             return None
-        if scope["method"] in {"GET", "HEAD"} and OPEN_PATHS.fullmatch(scope["path"]):
+        if method in {"GET", "HEAD"} and OPEN_PATHS.fullmatch(path):
             return None
         scheme, _, shown = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            challenge = 'Bearer realm="eventgraph"'
             detail = "this server wants a token: send the header Authorization: Bearer TOKEN"
-        elif matches(self._token, shown.strip()):
+            return _challenge(HTTPStatus.UNAUTHORIZED, detail)
+        try:
+            rights = self._authority.rights_of(shown.strip(), now=self._clock())
+        except WrongTokenError as error:
+            return _challenge(HTTPStatus.UNAUTHORIZED, str(error), "invalid_token")
+        if is_allowed(rights, method, path):
             return None
-        else:
-            challenge = 'Bearer realm="eventgraph", error="invalid_token"'
-            detail = "that is not the token of this server"
-        return problem(HTTPStatus.UNAUTHORIZED, detail, {"www-authenticate": challenge})
+        wanted = " or ".join(" ".join(sorted(one)) for one in needed(method, path))
+        had = " ".join(sorted(rights)) or "nothing"
+        detail = f"that token is good for {had}, and this needs one for {wanted}"
+        scopes = " ".join(sorted(frozenset().union(*needed(method, path))))
+        return _challenge(HTTPStatus.FORBIDDEN, detail, "insufficient_scope", scopes)
 
     def _refuse_size(self, headers: Headers) -> Response | None:
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > self._config.max_body:
             return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large(self._config.max_body))
         return None
+
+
+def _challenge(status: HTTPStatus, detail: str, error: str = "", scope: str = "") -> Response:
+    """Source: RFC 6750 §3."""
+    parts = ['Bearer realm="eventgraph"']
+    parts += [f'error="{error}"'] if error else []
+    parts += [f'scope="{scope}"'] if scope else []
+    return problem(status, detail, {"www-authenticate": ", ".join(parts)})
 
 
 def _names_loopback(host: str) -> bool:

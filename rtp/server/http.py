@@ -45,6 +45,7 @@ from .page import load_page
 from .problem import problem
 from .rules import StreamRules
 from .statistics import Statistics
+from .tls import open_tls
 from .token import needed_token
 
 LARGE_GRAPH = 200
@@ -139,32 +140,38 @@ async def serve_http(
             flows=flows,
             statistics=statistics,
         )
-        gate = Gate(routes, config, host, needed_token(config, host), statistics.answers)
-        connections = statistics.connections = Connections(gate)
-        task_status.started(url_of(bound))
+        gate = Gate(routes, config, host, needed_token(config, host), answers=statistics.answers)
+        tls = open_tls(config)
+        connections = Connections(gate, None if tls is None else tls.context)
+        statistics.connections = connections
+        task_status.started(url_of(bound, secure=tls is not None))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(live.run)
             if calls is not None:
                 nursery.start_soon(calls.events.run)
             if flows is not None:
                 nursery.start_soon(flows.run)
+            if tls is not None:
+                nursery.start_soon(tls.watch)
             await connections.serve(bound)
 
 
-def url_of(listener: socket.socket) -> str:
-    """Where this machine reaches it."""
+def url_of(listener: socket.socket, *, secure: bool = False) -> str:
+    """Where this machine reaches it; `secure`: over TLS."""
+    scheme = "https" if secure else "http"
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def listen(config: HttpConfig) -> socket.socket:
     """A socket that listens.
 
     Raises:
-        StartError: it cannot, or must not without a token.
+        StartError: it cannot, or must not without a token; or its certificate cannot be used.
     """
     needed_token(config, config.host)
+    open_tls(config)
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -70,7 +70,8 @@ def send_line(host: str, port: int) -> str:
 def listen_line(url: str, session: str, *, guarded: bool = False) -> str:
     """An ffplay command that plays a session of the server."""
     header = f'-headers "Authorization: Bearer ${VARIABLE}" ' if guarded else ""
+    protocols = "https,tls,tcp,udp,rtp" if url.startswith("https:") else "http,tcp,udp,rtp"
     return (
-        f"ffplay -hide_banner -nodisp -protocol_whitelist http,tcp,udp,rtp {header}"
+        f"ffplay -hide_banner -nodisp -protocol_whitelist {protocols} {header}"
         f"{url}/sessions/{session}.sdp"
     )

@@ -15,6 +15,9 @@ from eventgraph.pipes.errors import PipeError
 from eventgraph.pipes.url import dial_url, listen_url
 from rtp.node_types import media_registry
 from rtp.pipe_lines import LineError, line_reader
+from rtp.server.access import Right
+from rtp.server.authority import TokenAuthority, WrongTokenError
+from rtp.server.config import Token
 from rtp.server.config_file import ConfigError, load_config
 from rtp.server.errors import StartError
 from rtp.server.graph_view import negotiate
@@ -50,6 +53,7 @@ RULES: Final = b'[{"stream": "news", "feeds": ["studio/a", "studio/b"]}]'
 SCHEMES: Final = frozenset({"tcp", "tls+tcp", "ws", "ipc", "inproc"})
 
 _REGISTRY: Final = media_registry()
+_AUTHORITY: Final = TokenAuthority(Token("x" * 32))
 _DIRECTORY: Final = tempfile.TemporaryDirectory(prefix="fuzz-")  # gone with this process
 
 
@@ -102,6 +106,10 @@ def _file(name: str, data: bytes) -> Path:
     return path
 
 
+def read_token(data: bytes) -> None:
+    assert _AUTHORITY.rights_of(data.decode("latin-1"), now=0.0)
+
+
 TEXT_EDGES: Final = (
     Edge(
         "graph",
@@ -132,5 +140,11 @@ TEXT_EDGES: Final = (
         ),
         read_names,
         memory=600,
+    ),
+    Edge(
+        "token",
+        (_AUTHORITY.sign([Right.PLAY], now=1.0, life=60).encode(), b"x" * 32),
+        read_token,
+        (WrongTokenError,),
     ),
 )

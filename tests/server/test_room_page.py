@@ -1,5 +1,6 @@
 """The room page in a real browser, against a real server: people who see and hear each other."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,9 @@ import ifaddr
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from rtp.server.access import Right
+from rtp.server.authority import TokenAuthority
+from rtp.server.config import Token
 from rtp.server.token import VARIABLE
 from tests.webrtc.peers import needs_address
 
@@ -392,6 +396,24 @@ def test_token_is_asked_for_before_one_joins(
         page.locator("#name").fill("Hal")
         page.get_by_role("button", name="Join").click()
         expect(page.locator("#connection")).to_have_text("connected")
+
+
+def test_invitation_with_a_token_needs_no_typing_and_shows_it_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = Token("token-of-this-test-0123-and-longer")
+    monkeypatch.setenv(VARIABLE, token)
+    guest = TokenAuthority(token).sign([Right.PUBLISH, Right.PLAY], now=time.time(), life=600)
+    with house(tmp_path) as opened:
+        page = opened.browser.new_page()
+        page.goto(f"{opened.url}/?room=lobby#token={guest}")
+        expect(page.locator("#connection")).to_have_text("ready")
+        assert guest not in page.url
+        page.locator("#name").fill("Hal")
+        page.get_by_role("button", name="Join").click()
+        expect(page.locator("#connection")).to_have_text("connected")
+        page.reload()
+        expect(page.locator("#connection")).to_have_text("ready")
 
 
 def test_sound_that_the_browser_holds_back_is_heard_after_a_click(tmp_path: Path) -> None:

@@ -1,7 +1,16 @@
 // Server-sent events over fetch: EventSource cannot show a token.
 
 const RETRY = 1500; // ms
-let token = sessionStorage.getItem("token") ?? "";
+let token = given() ?? sessionStorage.getItem("token") ?? "";
+
+/** Of an invitation, /#token=...: what stands there is told to no server, and stays in no history. */
+function given() {
+  const text = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (text === null) return null;
+  history.replaceState(null, "", location.pathname + location.search);
+  sessionStorage.setItem("token", text.trim());
+  return text.trim();
+}
 
 export function useToken(text) {
   token = text.trim();
