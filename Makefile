@@ -7,9 +7,12 @@ WORKERS ?= 2
 ABUSE_SCALE ?= 50
 # Of make fuzz, for all edges together.
 SECONDS ?= 600
+# What is installed; LOCK= takes the newest that is allowed.
+EXTRAS := .[rtp,pipes,flows,zmq,bench,test,check]
+LOCK ?= tests/constraints.txt
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test check bench bench-quick fuzz abuse clean
+.PHONY: help run test check bench bench-quick fuzz abuse clean lock audit
 
 help:            ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -46,11 +49,23 @@ abuse: $(STAMP)  ## the abuse tests at ABUSE_SCALE times what make test does (de
 clean:           ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(STAMP): pyproject.toml
+lock:            ## write anew what the tests are locked to: the newest that pyproject.toml allows
+	$(MAKE) LOCK= $(STAMP)
+	$(BIN)/python -m pip install --quiet --quiet --dry-run --ignore-installed \
+		--report $(VENV)/report.json --editable '$(EXTRAS)'
+	$(BIN)/python -m tests.security.lock $(VENV)/report.json > $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt tests/constraints.txt
+
+audit: $(STAMP)  ## ask PyPI for known vulnerabilities of what the lock names; needs a network
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --quiet 'pip-audit>=2.10,<3'
+	$(VENV)/audit/bin/pip-audit --disable-pip --no-deps --requirement tests/constraints.txt
+
+$(STAMP): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "eventgraph needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --quiet --editable '.[rtp,pipes,flows,zmq,bench,test,check]'
+	$(BIN)/python -m pip install --quiet --quiet $(addprefix --constraint ,$(LOCK)) --editable '$(EXTRAS)'
 	@touch $@
