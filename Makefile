@@ -56,10 +56,10 @@ lock:            ## write anew what the tests are locked to: the newest that pyp
 	$(BIN)/python -m tests.security.lock $(VENV)/report.json > $(VENV)/constraints.txt
 	mv $(VENV)/constraints.txt tests/constraints.txt
 
-audit: $(STAMP)  ## ask PyPI for known vulnerabilities of what the lock names; needs a network
+audit: $(STAMP)  ## ask PyPI for known vulnerabilities of what the lock names; 1: some, or nothing is known
 	$(PYTHON) -m venv $(VENV)/audit
 	$(VENV)/audit/bin/python -m pip install --quiet --quiet 'pip-audit>=2.10,<3'
-	$(VENV)/audit/bin/pip-audit --disable-pip --no-deps --requirement tests/constraints.txt
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement tests/constraints.txt
 
 $(STAMP): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -20,7 +20,7 @@ REQUIREMENTS = sorted(
 def pins() -> dict[str, str]:
     lines = (ROOT / "tests" / "constraints.txt").read_text().splitlines()
     found = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    versions = {}
+    versions: dict[str, str] = {}
     for one in found:
         (only,) = one.specifier
         assert only.operator == "=="
