@@ -113,6 +113,7 @@ def check_problem(response: httpx.Response) -> None:
         except msgspec.DecodeError:
             pass
 
+
 def _authorities(url: httpx.URL) -> ssl.SSLContext | bool:
     """Those of this machine, and of SSL_CERT_FILE; they take a while to read."""
     return ssl.create_default_context() if url.scheme == "https" else False

@@ -9,6 +9,7 @@ from eventgraph.pipes.embedded import protocol as embedded
 from eventgraph.pipes.errors import RegistryError, WireError
 from eventgraph.pipes.etcd import messages as etcd
 from eventgraph.pipes.etcd.gateway import _decode as decode_answer
+from eventgraph.pipes.nng.sp import Protocol
 from eventgraph.pipes.nng.web import check_answer, web_answer, web_request
 from eventgraph.pipes.options import Reliability
 from eventgraph.pipes.records import (
@@ -53,8 +54,8 @@ RECORDS: Final = (
 )
 KEY: Final = b64encode(bytes(16)).decode()
 GREETINGS: Final = (
-    web_request("127.0.0.1:80", "/path", KEY),
-    web_answer(web_request("127.0.0.1:80", "/path", KEY), "/path"),
+    web_request("127.0.0.1:80", "/path", Protocol.PUSH, KEY),
+    web_answer(web_request("127.0.0.1:80", "/path", Protocol.PUSH, KEY), "/path", Protocol.PUSH),
 )
 ASKED: Final = tuple(
     embedded.encode(message)[4:]
@@ -91,11 +92,11 @@ def read_registry(data: bytes) -> None:
 
 
 def read_request(data: bytes) -> None:
-    web_answer(data, "/path")
+    web_answer(data, "/path", Protocol.PUSH)
 
 
 def read_answer(data: bytes) -> None:
-    check_answer(data, KEY)
+    check_answer(data, Protocol.PUSH, KEY)
 
 
 def read_stream(data: bytes) -> None:
