@@ -22,7 +22,7 @@ HALF_OPEN: Final = round(200 * SCALE)
 LORIS: Final = MAX_CONNECTIONS + 100
 SIZE: Final = 65536  # bytes; what a body may have
 
-pytestmark = pytest.mark.abuse
+pytestmark = [pytest.mark.abuse, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from .abused import MEMORY_LIMIT, SDP, Abused, abused
 from .echo_call import HOST
 from .process import descriptors, resident
 
-pytestmark = pytest.mark.abuse
+pytestmark = [pytest.mark.abuse, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

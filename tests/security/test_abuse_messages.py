@@ -10,7 +10,7 @@ from .abused import LIMIT, MEMORY_LIMIT, SECONDS, unheard
 from .echo_call import echo_call
 from .process import resident
 
-pytestmark = pytest.mark.abuse
+pytestmark = [pytest.mark.abuse, pytest.mark.alone]
 
 
 def test_messages_that_blow_up_do_not_reach_a_call(tmp_path: Path) -> None:
