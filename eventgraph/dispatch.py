@@ -61,11 +61,10 @@ class Dispatcher:
         """Give turns until the queue is empty or the time is up: for plain nodes, the one
         place that catches what user code raises."""
         ready, clock = self.ready, perf_counter
-        take = ready.popleft
         now = clock()
         end = now + seconds
         while ready:
-            node = take()
+            node = ready.popleft()
             try:
                 node.turn()
             except BaseException as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import trio
 
-_reschedule = trio.lowlevel.reschedule
+reschedule = trio.lowlevel.reschedule
 
 
 class ParkedTask:
@@ -42,4 +42,4 @@ class ParkedTask:
         task = self.task
         if task is not None:
             self.task = None
-            _reschedule(task)
+            reschedule(task)
