@@ -1,7 +1,7 @@
 """A real server under abuse, with a legal call that is to go on as if nothing were.
 
 `SCALE` says how hard: 1 in the suite, more by the environment variable ABUSE_SCALE, which
-``make soak`` sets. What is sent, and how often, grows with it; what must hold stays the same.
+``make abuse`` sets. What is sent, and how often, grows with it; what must hold stays the same.
 """
 
 import os
