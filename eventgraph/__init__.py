@@ -5,7 +5,8 @@ From the top down, each layer needing only those below it::
     graph                              owns nodes, links and tasks; entered and left
     watchdog                           names who holds everything up
     supervision  restart               nodes that run again after a crash
-    statistics  hop_times  tracing     what can be seen of it; where single events lose their time
+    statistics  totals                 what can be seen of it
+    hop_times  tracing                 where single events lose their time
     runner                             calls the hooks of one node, one at a time
     node                               what people subclass
     delegate                           a node's only handle on the graph
@@ -20,6 +21,7 @@ From the top down, each layer needing only those below it::
 ``eventgraph.formats`` says what fits to what, ``eventgraph.language`` composes graphs from text.
 ``eventgraph.pipes`` joins nodes on different machines.
 ``eventgraph.flows`` joins processes, through shared memory, and machines over pipes.
+``eventgraph.metrics`` shows a graph to Prometheus.
 ``eventgraph.plugins`` finds what other packages bring.
 ``eventgraph.views`` draws a snapshot; ``eventgraph.testing`` is for tests of one's own nodes.
 """
@@ -51,6 +53,7 @@ from eventgraph.runtime import Crash
 from eventgraph.state import NodeState
 from eventgraph.statistics import GraphSnapshot, LinkSnapshot, NodeSnapshot
 from eventgraph.tracing import Hop, Trace, Tracer
+from eventgraph.totals import GraphTotals
 
 __all__ = [
     "Address",
@@ -64,6 +67,7 @@ __all__ = [
     "GraphError",
     "GraphFailedError",
     "GraphSnapshot",
+    "GraphTotals",
     "HookOverdueError",
     "Hop",
     "Level",

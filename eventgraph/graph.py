@@ -22,6 +22,7 @@ from eventgraph.runtime import Runtime
 from eventgraph.statistics import GraphSnapshot, take_snapshot
 from eventgraph.supervision import Keeper, Supervisor
 from eventgraph.tracing import Trace, Tracer
+from eventgraph.totals import GraphTotals, take_totals
 
 
 class Graph:
@@ -224,6 +225,10 @@ class Graph:
     def snapshot(self) -> GraphSnapshot:
         """Everything there is to know of the graph at this instant, as frozen structs."""
         return take_snapshot(self._runtime)
+
+    def totals(self) -> GraphTotals:
+        """The graph at this instant in sums; cheaper than a snapshot."""
+        return take_totals(self._runtime)
 
     def trace(
         self,

@@ -156,6 +156,7 @@ class Member(Vertex):
         self.state = NodeState.ENTERING
         self.leaving = self.gone = False
         self.restarts += 1
+        self.runtime.restart_count += 1
         if self._entry is not None and self._entry.is_set():
             self._entry = None  # of the life before
         self.inherited = {link.receiver: link for link in self.outputs.up.values()}

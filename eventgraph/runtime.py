@@ -72,6 +72,7 @@ class Runtime:
         "nursery",
         "observers",
         "open",
+        "restart_count",
         "retired_threads",
         "thread_lock",
         "token",
@@ -87,6 +88,7 @@ class Runtime:
         self.departed = departed  # called when a node is out of the topology
         self.crashes: deque[Crash] = deque(maxlen=CRASHES_KEPT)
         self.crash_count = 0
+        self.restart_count = 0
         self.open = False  # entered, and not being left
         self.nursery: trio.Nursery | None = None  # from when the graph is entered
         self.token: trio.lowlevel.TrioToken | None = None

@@ -60,6 +60,7 @@ class GraphSnapshot(msgspec.Struct, frozen=True):
     totals: Counts
     crash_count: int
     crashes: list[Crash]  # the latest, oldest first
+    restart_count: int = 0  # of supervised nodes, those that have left included
 
 
 def take_snapshot(runtime: Runtime) -> GraphSnapshot:
@@ -89,7 +90,14 @@ def take_snapshot(runtime: Runtime) -> GraphSnapshot:
     tallies += (member.to_self for member in members)
     tallies += (link for member in members for link in _links_of(member))
     totals = _counts(tallies, sum(queued.values()))
-    return GraphSnapshot(nodes, links, totals, runtime.crash_count, list(runtime.crashes))
+    return GraphSnapshot(
+        nodes,
+        links,
+        totals,
+        runtime.crash_count,
+        list(runtime.crashes),
+        runtime.restart_count,
+    )
 
 
 def _remote_link(member: Member, way: RemoteLink) -> LinkSnapshot:

@@ -4,7 +4,7 @@ Two tasks, whatever the number of sessions: one reads all sockets, one runs all 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -50,6 +50,7 @@ class RtpNetwork:
         self._rest = rest
         self._endpoints: set[RtpEndpoint] = set()
         self._closed = NetworkTotals()  # of those that were
+        self._told_closed: list[Callable[[RtpEndpoint], None]] = []
         self._nursery_manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
 
@@ -88,6 +89,10 @@ class RtpNetwork:
     def endpoints(self) -> tuple[RtpEndpoint, ...]:
         """Those that are open."""
         return tuple(self._endpoints)
+
+    def on_closed(self, tell: Callable[[RtpEndpoint], None]) -> None:
+        """Tell of each endpoint that is closed from now on, when its statistics are final."""
+        self._told_closed.append(tell)
 
     def open(
         self,
@@ -162,3 +167,5 @@ class RtpNetwork:
     def _forget(self, endpoint: RtpEndpoint) -> None:
         self._endpoints.discard(endpoint)
         self._closed.add(endpoint.statistics())
+        for tell in self._told_closed:
+            tell(endpoint)

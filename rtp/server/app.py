@@ -17,6 +17,7 @@ from .demo import NO_DEMO, start_demo
 from .ending import ending_by_signal
 from .flows import open_flow_view
 from .http import listen, serve_http, url_of
+from .metrics import open_metrics
 from .rules import open_rules
 from .token import find_token
 from .welcome import Running
@@ -40,7 +41,11 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
                 demo = await start_demo(composition, endpoints, network, config)
             rules = open_rules(Streams(graph), config.streams)
             flows = open_flow_view(config.flows)
-            async with open_calls(graph, network, config) as calls, trio.open_nursery() as edge:
+            async with (
+                open_calls(graph, network, config) as calls,
+                open_metrics(graph, network, config.metrics, calls.collectors) as metrics,
+                trio.open_nursery() as edge,
+            ):
                 edge.start_soon(
                     partial(
                         serve_http,
@@ -52,6 +57,7 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
                         rules=rules,
                         flows=flows,
                         network=network,
+                        metrics=metrics,
                         listener=listener,
                     )
                 )

@@ -12,18 +12,21 @@ PATCH, DELETE /sessions/{secret}      trickle to what a POST began, and end it
 """
 
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import quote
 
 import msgspec
+from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from eventgraph import Graph
+from rtp.metrics.calls import CallsCollector
+from rtp.metrics.webrtc import WebRtcCollector
 from rtp.network import RtpNetwork
 from rtp.rooms import Broadcasts, Party, Rooms, Watcher, check_slug
 from rtp.rooms.names import UnusableNameError
@@ -47,9 +50,20 @@ class RoomSummary(msgspec.Struct, frozen=True):
 
 
 class Calls:
-    """Rooms, broadcasts, and who came to them over HTTP."""
+    """Rooms, broadcasts, and who came to them over HTTP.
 
-    def __init__(self, rooms: Rooms, broadcasts: Broadcasts, sessions: Sessions) -> None:
+    Attributes:
+        collectors: what Prometheus may ask of it.
+    """
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        broadcasts: Broadcasts,
+        sessions: Sessions,
+        collectors: Sequence[Collector] = (),
+    ) -> None:
+        self.collectors = collectors
         self.events = RoomEvents(rooms)
         self._rooms = rooms
         self._broadcasts = broadcasts
@@ -164,7 +178,12 @@ async def open_calls(graph: Graph, network: RtpNetwork, config: Config) -> Async
                 sample_rate=config.rooms.sample_rate,
             ) as rooms,
         ):
-            yield Calls(rooms, broadcasts, Sessions(config.sessions))
+            sessions = Sessions(config.sessions)
+            collectors = (
+                WebRtcCollector(webrtc),
+                CallsCollector(rooms, broadcasts, sessions, config.sessions.limit),
+            )
+            yield Calls(rooms, broadcasts, sessions, collectors)
 
 
 def _address(end: tuple[str, int] | None) -> str:

@@ -178,6 +178,13 @@ class LogConfig(_Table, frozen=True):
     level: LogLevel = LogLevel.INFO
 
 
+class MetricsConfig(_Table, frozen=True):
+    """What Prometheus is shown."""
+
+    enabled: bool = True
+    public: bool = False
+
+
 class GraphConfig(_Table, frozen=True):
     """The event graph."""
 
@@ -221,5 +228,6 @@ class Config(_Table, frozen=True):
     flows: FlowsConfig = FlowsConfig()
     recordings: RecordingsConfig = RecordingsConfig()
     log: LogConfig = LogConfig()
+    metrics: MetricsConfig = MetricsConfig()
     graph: GraphConfig = GraphConfig()
     demo: DemoConfig = DemoConfig()

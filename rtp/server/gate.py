@@ -12,7 +12,7 @@ Sources: RFC 6750 (bearer tokens), the Fetch standard (CORS), RFC 9110 §15.5.20
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from math import inf
 from typing import Final
@@ -70,15 +70,21 @@ class Gate:
         bound_to: str,
         token: Token | None,
         *,
+        public: Collection[str] = (),
         answers: Counter[int] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """
+        Args:
+            public: further paths that anyone may read, with GET.
+        """
         self._application = application
         self._config = config
         self._local = is_loopback(bound_to)
         self._authority = None if token is None else TokenAuthority(token)
         self._clock = clock
         self._answers = Counter() if answers is None else answers
+        self._public = frozenset(public)
         self._hosts = {host.lower() for host in config.allowed_hosts}
         self._origins = {origin.lower() for origin in config.allowed_origins}
 
@@ -125,7 +131,8 @@ class Gate:
         method, path = scope["method"], scope["path"]
         if self._authority is None:
             return None
-        if method in {"GET", "HEAD"} and OPEN_PATHS.fullmatch(path):
+        is_open = path in self._public or OPEN_PATHS.fullmatch(path)
+        if method in {"GET", "HEAD"} and is_open:
             return None
         scheme, _, shown = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":

@@ -11,8 +11,8 @@ GET /statistics             what it had to take, and what it refused
 GET /healthz                200 as long as the event loop turns
 GET /sessions/{name}.sdp    how to listen to a session
 
-With calls, streams and flows there are more routes: see `rtp.server.calls`, `rtp.server.rules` and
-`rtp.server.flows`.
+With calls, streams, flows and metrics there are more routes: see `rtp.server.calls`,
+`rtp.server.rules`, `rtp.server.flows` and `rtp.server.metrics`.
 """
 
 import socket
@@ -41,6 +41,7 @@ from .graph_view import VIEWS, GraphFormat, negotiate
 from .latency import measure_latency
 from .links import put_up, take_down
 from .live import LiveGraph, render
+from .metrics import PATH, Metrics
 from .page import load_page
 from .problem import problem
 from .rules import StreamRules
@@ -96,6 +97,10 @@ POST /flows/clients        start a client that the configuration names: {"name":
 DELETE /flows/clients/{id} let a client end
 """
 
+METRICS_INDEX = """\
+GET /metrics               for Prometheus
+"""
+
 
 async def serve_http(
     graph: Graph,
@@ -107,6 +112,7 @@ async def serve_http(
     composition: Composition | None = None,
     flows: ServedFlows | None = None,
     network: RtpNetwork | None = None,
+    metrics: Metrics | None = None,
     listener: socket.socket | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -121,6 +127,7 @@ async def serve_http(
         rules: streams made of feeds; None: there are none.
         flows: between processes; None: they are not shown.
         network: whose RTP is in the statistics; None: nobody's.
+        metrics: for Prometheus; None: there are none.
         listener: from `listen`, closed at the end; None: made here.
         task_status: is told the URL, with the port that was picked if it was 0.
     Raises:
@@ -139,8 +146,17 @@ async def serve_http(
             composition=composition,
             flows=flows,
             statistics=statistics,
+            metrics=metrics,
         )
-        gate = Gate(routes, config, host, needed_token(config, host), answers=statistics.answers)
+        public = [PATH] if metrics is not None and metrics.public else []
+        gate = Gate(
+            routes,
+            config,
+            host,
+            needed_token(config, host),
+            public=public,
+            answers=statistics.answers,
+        )
         tls = open_tls(config)
         connections = Connections(gate, None if tls is None else tls.context)
         statistics.connections = connections
@@ -199,6 +215,7 @@ def application(
     composition: Composition | None = None,
     flows: ServedFlows | None = None,
     statistics: Statistics | None = None,
+    metrics: Metrics | None = None,
 ) -> Starlette:
     """The ASGI application, for whoever the gate let in."""
     page = load_page(flows=flows is not None)
@@ -206,6 +223,7 @@ def application(
     text += CALLS_INDEX if calls is not None else ""
     text += RULES_INDEX if rules is not None else ""
     text += FLOWS_INDEX if flows is not None else ""
+    text += METRICS_INDEX if metrics is not None else ""
 
     async def index(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
@@ -277,6 +295,7 @@ def application(
             *(rules.routes() if rules is not None else []),
             *(flows.routes() if flows is not None else []),
             *(statistics.routes() if statistics is not None else []),
+            *(metrics.routes() if metrics is not None else []),
         ],
         exception_handlers={
             HTTPException: _http_error,

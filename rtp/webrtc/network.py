@@ -29,6 +29,7 @@ class WebRtcNetwork:
         self._to_trio = HopToTrio(self._thread)
         self._to_asyncio = HopToAsyncio(self._thread)
         self._sessions: dict[WebRtcSession, None] = {}
+        self._told_ended: list[Callable[[WebRtcSession], None]] = []
 
     async def __aenter__(self) -> Self:
         await self._thread.__aenter__()
@@ -48,6 +49,15 @@ class WebRtcNetwork:
     def sessions(self) -> list[WebRtcSession]:
         """Those that are not over."""
         return list(self._sessions)
+
+    def on_ended(self, tell: Callable[[WebRtcSession], None]) -> None:
+        """Tell of each session that ends from now on."""
+        self._told_ended.append(tell)
+
+    def _ended(self, session: WebRtcSession) -> None:
+        self._sessions.pop(session, None)
+        for tell in self._told_ended:
+            tell(session)
 
     def open(
         self,
@@ -92,7 +102,7 @@ class WebRtcNetwork:
             consent_timeout=consent_timeout,
             connect_timeout=connect_timeout,
             on_data_channel=on_data_channel,
-            ended=lambda session: self._sessions.pop(session, None),
+            ended=self._ended,
         )
         self._sessions[session] = None
         return session

@@ -50,6 +50,7 @@ def test_libraries_stay_in_their_layer() -> None:
         ("av", "flows.conversion"),
         ("numpy", "flows.conversion"),
         ("cryptography", "flows.authentication"),
+        ("prometheus_client", "metrics"),
     ):
         where = outside("eventgraph", library)
         assert where
