@@ -22,6 +22,7 @@ PROGRAMS = {
     "graphviz": "dot",
     "iproute2": "ip",
     "nanomsg-utils": "nanocat",
+    "prometheus": "promtool",
 }
 
 

@@ -1,36 +1,20 @@
 """A graph as Prometheus sees it."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 import trio
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
 from eventgraph import Counts, Event, Graph, Node, RemoteLink
 from eventgraph.event import Address
 from eventgraph.member import LinkWatcher, Member
 from eventgraph.metrics import GraphCollector, LagCollector, process_collectors
-from eventgraph.metrics.collector import TrioCollector
 from eventgraph.metrics.graph import MAX_TYPES
 from eventgraph.testing import Probe, wait_idle
 from eventgraph.watchdog import watch_hooks
 
-
-def samples(*collectors: TrioCollector) -> dict[str, float]:
-    """As scraped: by name and labels."""
-    registry = CollectorRegistry()
-    for collector in collectors:
-        registry.register(collector)
-    return dict(parse(generate_latest(registry)))
-
-
-def parse(text: bytes) -> Iterator[tuple[str, float]]:
-    for family in text_string_to_metric_families(text.decode()):
-        for sample in family.samples:
-            labels = ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()))
-            yield f"{sample.name}{{{labels}}}" if labels else sample.name, sample.value
+from .scraping import parse, samples
 
 
 async def test_events_are_shown_by_outcome() -> None:
