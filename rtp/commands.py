@@ -1,7 +1,6 @@
 """The commands of ``eventgraph``, and what they take."""
 
 import gc
-import logging
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from cyclopts import App, Parameter, validators
 from rtp.errors import RtpError
 from rtp.flows.commands import flows
 from rtp.latency_commands import add_latency_command
+from rtp.log_commands import LogLevel, add_log_commands
 from rtp.pipe_commands import pipes
 from rtp.text_commands import add_text_commands
 from rtp.token_command import token
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
     from rtp.server.welcome import Running
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
-LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds until a thread of Python that has work lets another one go on; 5 ms otherwise. The event
 loop gives way with each packet that it reads or sends, and while WebRTC's thread is at work would
 wait as long to be let on again: 40 offers at once held a call up for 120 ms."""
 
-LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
 GraphFormat = Literal["text", "mermaid", "dot", "json"]
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 
@@ -63,6 +62,7 @@ def serve(
     key: Path | None = None,
     recordings: Path | None = None,
     log_level: LogLevel | None = None,
+    log_format: LogFormat | None = None,
 ) -> int:
     """Start the media server. Ctrl-C ends it.
 
@@ -88,10 +88,13 @@ def serve(
         Directory for WAV files; made if need be.
     log_level
         What to log on standard error, this and worse.
+    log_format
+        As lines for people, or an object of JSON on each line.
     """
     import trio
 
     from rtp.server.app import run_server
+    from rtp.server.log import open_log
 
     sys.setswitchinterval(SWITCH_INTERVAL)
     settings = _settings(
@@ -102,15 +105,14 @@ def serve(
         key=key,
         recordings=recordings,
         log_level=log_level,
+        log_format=log_format,
     )
-    logging.basicConfig(format=LOG_FORMAT, level=logging.WARNING)
-    for name in ("eventgraph", "rtp"):
-        logging.getLogger(name).setLevel(settings.log.level.upper())
     # The server answers these itself. When it has ended there is nothing left to interrupt:
     # a second Ctrl-C while Python winds up must not print a traceback.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    trio.run(partial(run_server, settings, _announce))
+    with open_log(settings) as log:
+        trio.run(partial(run_server, settings, _announce, log))
     return 0
 
 
@@ -180,6 +182,7 @@ app.command(bench)
 
 add_text_commands(app, DEFAULT_URL)
 app.command(token, sort_key=20)
+add_log_commands(app, DEFAULT_URL)
 app.command(pipes)
 app.command(flows)
 
@@ -193,11 +196,12 @@ def _settings(
     key: Path | None,
     recordings: Path | None,
     log_level: LogLevel | None,
+    log_format: LogFormat | None,
 ) -> "Config":
     """The file's settings, and those of the command line instead where there are any."""
     from msgspec.structs import replace
 
-    from rtp.server.config import Config, Host, LogLevel
+    from rtp.server.config import Config, Host, LogForm, LogLevel
     from rtp.server.config_file import load_config
 
     settings = Config() if path is None else load_config(path)
@@ -219,6 +223,8 @@ def _settings(
         settings = replace(settings, recordings=changed)
     if log_level is not None:
         settings = replace(settings, log=replace(settings.log, level=LogLevel(log_level)))
+    if log_format is not None:
+        settings = replace(settings, log=replace(settings.log, format=LogForm(log_format)))
     return settings
 
 

@@ -43,7 +43,8 @@ class _FlowNode(Node):
 
     def _reject(self, reason: str, error: Exception) -> None:
         if not self.rejected[reason]:
-            _logger.warning("%s@%s: %s; counted from now on", self.name, self.scope, error)
+            address = Address(self.scope, self.name)
+            _logger.warning("%s: %s; counted from now on", address, error)
         self.rejected[reason] += 1
 
     def _remote_links(self) -> Iterator[RemoteLink]:

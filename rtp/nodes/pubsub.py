@@ -50,9 +50,8 @@ class PubSub(Node):
     def _drop(self, link_id: int) -> None:
         self.subscribers_dropped += 1
         logger.warning(
-            "%s@%s drops its subscriber %s, which refused %d events in a row",
-            self.name,
-            self.scope,
+            "%s drops its subscriber %s, which refused %d events in a row",
+            self._delegate.address,
             self._delegate.links[link_id],
             self._refusals.pop(link_id),
         )

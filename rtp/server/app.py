@@ -1,16 +1,19 @@
 """The server: network, graph, demo and HTTP edge, from the start to the last Ctrl-C."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
 
 import trio
+from prometheus_client.registry import Collector
 
 from eventgraph import Graph
 from eventgraph.streams import Streams
+from rtp.logs.output import LogOutput
+from rtp.metrics.logs import LogCollector
 from rtp.network import RtpNetwork
 
-from .calls import open_calls
+from .calls import Calls, open_calls
 from .composition import open_composition, open_endpoints
 from .config import Config
 from .demo import NO_DEMO, start_demo
@@ -23,12 +26,15 @@ from .token import find_token
 from .welcome import Running
 
 
-async def run_server(config: Config, announce: Callable[[Running], None]) -> None:
+async def run_server(
+    config: Config, announce: Callable[[Running], None], log: LogOutput | None = None
+) -> None:
     """Serve until SIGINT or SIGTERM; a second one drains nothing. Neither of them raises.
 
     Args:
         config: all settings.
         announce: is called once everything is up.
+        log: whose levels can be changed over HTTP.
     Raises:
         StartError: a port, an address, a file, a directory or a needed token cannot be had.
     """
@@ -43,7 +49,7 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
             flows = open_flow_view(config.flows)
             async with (
                 open_calls(graph, network, config) as calls,
-                open_metrics(graph, network, config.metrics, calls.collectors) as metrics,
+                open_metrics(graph, network, config.metrics, _collectors(calls, log)) as metrics,
                 trio.open_nursery() as edge,
             ):
                 edge.start_soon(
@@ -58,6 +64,7 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
                         flows=flows,
                         network=network,
                         metrics=metrics,
+                        log=log,
                         listener=listener,
                     )
                 )
@@ -73,3 +80,9 @@ async def run_server(config: Config, announce: Callable[[Running], None]) -> Non
                 )
                 await ending.wanted.wait()
                 edge.cancel_scope.cancel()
+
+
+def _collectors(calls: Calls, log: LogOutput | None) -> Iterator[Collector]:
+    yield from calls.collectors
+    if log is not None:
+        yield LogCollector(log)

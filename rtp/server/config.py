@@ -83,6 +83,13 @@ class Origin(str):
         return super().__new__(cls, text)
 
 
+class LogForm(StrEnum):
+    """How a record of the log looks."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class LogLevel(StrEnum):
     """What is logged: this and whatever is worse."""
 
@@ -176,6 +183,7 @@ class LogConfig(_Table, frozen=True):
     """What is written to standard error."""
 
     level: LogLevel = LogLevel.INFO
+    format: LogForm = LogForm.TEXT
 
 
 class MetricsConfig(_Table, frozen=True):

@@ -11,8 +11,8 @@ GET /statistics             what it had to take, and what it refused
 GET /healthz                200 as long as the event loop turns
 GET /sessions/{name}.sdp    how to listen to a session
 
-With calls, streams, flows and metrics there are more routes: see `rtp.server.calls`,
-`rtp.server.rules`, `rtp.server.flows` and `rtp.server.metrics`.
+With calls, streams, flows, metrics and a log there are more routes: see `rtp.server.calls`,
+`rtp.server.rules`, `rtp.server.flows`, `rtp.server.metrics` and `rtp.server.log`.
 """
 
 import socket
@@ -29,6 +29,7 @@ from starlette.routing import Route
 from eventgraph import Graph
 from eventgraph.language import Composition
 from rtp.network import RtpNetwork
+from rtp.logs.output import LogOutput
 
 from .calls import Calls
 from .composition import composition_routes
@@ -41,6 +42,7 @@ from .graph_view import VIEWS, GraphFormat, negotiate
 from .latency import measure_latency
 from .links import put_up, take_down
 from .live import LiveGraph, render
+from .log import log_routes, summarise
 from .metrics import PATH, Metrics
 from .page import load_page
 from .problem import problem
@@ -101,6 +103,12 @@ METRICS_INDEX = """\
 GET /metrics               for Prometheus
 """
 
+LOG_INDEX = """\
+GET /log/levels            what is logged, by area and by scope
+PUT /log/levels            change it: {"area": "rtp.http", "level": "debug"}, or of a "scope"
+DELETE /log/levels         all as at the start
+"""
+
 
 async def serve_http(
     graph: Graph,
@@ -113,6 +121,7 @@ async def serve_http(
     flows: ServedFlows | None = None,
     network: RtpNetwork | None = None,
     metrics: Metrics | None = None,
+    log: LogOutput | None = None,
     listener: socket.socket | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -128,6 +137,7 @@ async def serve_http(
         flows: between processes; None: they are not shown.
         network: whose RTP is in the statistics; None: nobody's.
         metrics: for Prometheus; None: there are none.
+        log: whose levels can be changed; None: none.
         listener: from `listen`, closed at the end; None: made here.
         task_status: is told the URL, with the port that was picked if it was 0.
     Raises:
@@ -147,6 +157,7 @@ async def serve_http(
             flows=flows,
             statistics=statistics,
             metrics=metrics,
+            log=log,
         )
         public = [PATH] if metrics is not None and metrics.public else []
         gate = Gate(
@@ -163,6 +174,8 @@ async def serve_http(
         task_status.started(url_of(bound, secure=tls is not None))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(live.run)
+            if log is not None:
+                nursery.start_soon(summarise, log)
             if calls is not None:
                 nursery.start_soon(calls.events.run)
             if flows is not None:
@@ -216,6 +229,7 @@ def application(
     flows: ServedFlows | None = None,
     statistics: Statistics | None = None,
     metrics: Metrics | None = None,
+    log: LogOutput | None = None,
 ) -> Starlette:
     """The ASGI application, for whoever the gate let in."""
     page = load_page(flows=flows is not None)
@@ -224,6 +238,7 @@ def application(
     text += RULES_INDEX if rules is not None else ""
     text += FLOWS_INDEX if flows is not None else ""
     text += METRICS_INDEX if metrics is not None else ""
+    text += LOG_INDEX if log is not None else ""
 
     async def index(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
@@ -296,6 +311,7 @@ def application(
             *(flows.routes() if flows is not None else []),
             *(statistics.routes() if statistics is not None else []),
             *(metrics.routes() if metrics is not None else []),
+            *(log_routes(log.levels) if log is not None else []),
         ],
         exception_handlers={
             HTTPException: _http_error,
