@@ -18,6 +18,8 @@ from rtp.pipe_commands import pipes
 from rtp.text_commands import add_text_commands
 from rtp.token_command import token
 
+from rtp.top_command import add_top_command
+
 if TYPE_CHECKING:
     from rtp.server.config import Config
     from rtp.server.welcome import Running
@@ -183,6 +185,7 @@ app.command(bench)
 add_text_commands(app, DEFAULT_URL)
 app.command(token, sort_key=20)
 add_log_commands(app, DEFAULT_URL)
+add_top_command(app, DEFAULT_URL)
 app.command(pipes)
 app.command(flows)
 
