@@ -136,7 +136,7 @@ def _nodes(nodes: list[NodeActivity], order: Order, room: int | None) -> Table:
     table = Table(box=SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold", padding=(0, 1))
     table.add_column("", width=1)
     table.add_column(_title("node", order, Order.NAME), ratio=3, no_wrap=True)
-    table.add_column("scope", ratio=3, no_wrap=True)
+    table.add_column("scope", ratio=4, no_wrap=True)
     table.add_column("type", ratio=2, no_wrap=True, style="dim")
     table.add_column(_title("in/s", order, Order.RATE), justify="right", no_wrap=True, min_width=6)
     table.add_column("out/s", justify="right", no_wrap=True, min_width=6)

@@ -12,6 +12,17 @@ from tests.rtp.wire import peers
 from tests.server.serving import serving
 from tests.server.test_serve import wait_until
 
+ALERTS = Path(__file__).parents[2] / "docs" / "operations" / "alerts.yml"
+
+
+@pytest.mark.interop("prometheus")
+def test_alerts_are_rules_of_prometheus() -> None:
+    done = subprocess.run(
+        ["promtool", "check", "rules", str(ALERTS)], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    assert "6 rules found" in done.stdout
+
 
 @pytest.mark.interop("prometheus")
 def test_promtool_finds_nothing_to_complain_of(tmp_path: Path) -> None:

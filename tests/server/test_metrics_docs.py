@@ -68,6 +68,14 @@ def test_every_metric_of_the_dashboard_exists(exported: bytes) -> None:
     assert len(identifiers) == len(set(identifiers))
 
 
+def test_every_metric_of_the_alerts_exists(exported: bytes) -> None:
+    text = (DOCS / "operations" / "alerts.yml").read_text(encoding="utf-8")
+    there = names(exported)
+    asked = set(_IN_QUERY.findall(text))
+    assert len(asked) > 5
+    assert {m for m in asked if m not in there and _OF_HISTOGRAM.sub("", m) not in there} == set()
+
+
 def test_what_the_server_shows_is_on_the_dashboard(exported: bytes) -> None:
     text = (DOCS / "operations" / "grafana.json").read_text(encoding="utf-8")
     own = {name for name in names(exported) if not FOREIGN.match(name)}
