@@ -52,8 +52,8 @@ from eventgraph.restart import Level, Restart, RestartPolicy
 from eventgraph.runtime import Crash
 from eventgraph.state import NodeState
 from eventgraph.statistics import GraphSnapshot, LinkSnapshot, NodeSnapshot
-from eventgraph.tracing import Hop, Trace, Tracer
 from eventgraph.totals import GraphTotals
+from eventgraph.tracing import Hop, Trace, Tracer
 
 __all__ = [
     "Address",

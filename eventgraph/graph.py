@@ -21,8 +21,8 @@ from eventgraph.runner import Runner, logger, make_runner
 from eventgraph.runtime import Runtime
 from eventgraph.statistics import GraphSnapshot, take_snapshot
 from eventgraph.supervision import Keeper, Supervisor
-from eventgraph.tracing import Trace, Tracer
 from eventgraph.totals import GraphTotals, take_totals
+from eventgraph.tracing import Trace, Tracer
 
 
 class Graph:
