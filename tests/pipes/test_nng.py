@@ -449,7 +449,7 @@ async def test_a_push_that_babbles_is_left_and_dialled_again(words: bytes) -> No
     async with other_side(babble) as port, open_transport("nng", IMPATIENT) as transport:
         pull = transport.pull()
         pull.dial(f"tcp://127.0.0.1:{port}")
-        await until(lambda: cut == 2)
+        await until(lambda: cut >= 2)
 
 
 async def test_what_nobody_receives_is_not_read(nng: Transport) -> None:

@@ -1,6 +1,7 @@
 """What the tests of transports share: certificates, waiting, and what is left behind."""
 
 import os
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +15,7 @@ from eventgraph.pipes.transport import SocketLimits, Tls
 
 QUICK = SocketLimits(max_message_size=17 << 20, reconnect_min=0.01, reconnect_max=0.1)
 Talk = Callable[[trio.SocketStream], Awaitable[None]]
+BELOW_EPHEMERAL = (20_000, 32_000)  # ports; Linux gives 32,768 and above to who connects
 LIMIT = 10.0  # seconds; far more than anything takes
 
 
@@ -78,11 +80,12 @@ async def until(condition: Callable[[], bool], limit: float = LIMIT) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of loopback that nobody listens on, and that no connection gets by chance."""
+    while True:
+        port = random.SystemRandom().randrange(*BELOW_EPHEMERAL)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def descriptors() -> int:
