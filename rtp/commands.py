@@ -17,7 +17,6 @@ from rtp.log_commands import LogLevel, add_log_commands
 from rtp.pipe_commands import pipes
 from rtp.text_commands import add_text_commands
 from rtp.token_command import token
-
 from rtp.top_command import add_top_command
 
 if TYPE_CHECKING:

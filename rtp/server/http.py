@@ -28,8 +28,8 @@ from starlette.routing import Route
 
 from eventgraph import Graph
 from eventgraph.language import Composition
-from rtp.network import RtpNetwork
 from rtp.logs.output import LogOutput
+from rtp.network import RtpNetwork
 
 from .calls import Calls
 from .composition import composition_routes
