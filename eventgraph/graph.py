@@ -21,7 +21,7 @@ from eventgraph.runner import Runner, logger, make_runner
 from eventgraph.runtime import Runtime
 from eventgraph.statistics import GraphSnapshot, take_snapshot
 from eventgraph.supervision import Keeper, Supervisor
-from eventgraph.totals import GraphTotals, take_totals
+from eventgraph.totals import GraphTotals, take_totals, take_traffic
 from eventgraph.tracing import Trace, Tracer
 
 
@@ -230,12 +230,22 @@ class Graph:
         """The graph at this instant in sums; cheaper than a snapshot."""
         return take_totals(self._runtime)
 
+    @property
+    def addresses(self) -> list[Address]:
+        """Where there are nodes."""
+        return [vertex.address for vertex in self._runtime.topology]
+
+    def traffic(self, senders: Iterable[Address]) -> dict[tuple[Address, Address], int]:
+        """Events accepted so far on each link that is up, of these senders; some may have left."""
+        return take_traffic(self._runtime, senders)
+
     def trace(
         self,
         route: Sequence[Address],
         found: Callable[[Trace], object],
         *,
         interval: float = 0.01,
+        gives_way: bool = False,
     ) -> Tracer:
         """Follow events along a route: ``with graph.trace(route, found) as tracer``.
 
@@ -243,12 +253,13 @@ class Graph:
             route: a sender, and at least one hop, each linked to the next.
             found: gets a trace of each event that was followed to the end; must return soon.
             interval: seconds from the beginning of a probe until the next may begin.
+            gives_way: ends when another begins, and finds nothing more.
         Raises:
             NodeNotFoundError, LinkNotFoundError: the route does not exist.
             TracerBusyError: on entry, somebody else traces this graph.
             ValueError: the route is too short, or the interval negative.
         """
-        return Tracer(self._runtime, route, found, interval)
+        return Tracer(self._runtime, route, found, interval, gives_way)
 
     @property
     def busy(self) -> list[Address]:

@@ -6,10 +6,13 @@ neither: 1 ms, however much waits. So long the graph stands still.
 """
 
 from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 
 from eventgraph.counts import Counts, RemoteLink
+from eventgraph.errors import NodeNotFoundError
 from eventgraph.event import Address
 from eventgraph.link import DropReason, Tally
 from eventgraph.member import Member
@@ -79,6 +82,18 @@ def take_totals(runtime: Runtime) -> GraphTotals:
         runtime.restart_count,
         remote,
     )
+
+
+def take_traffic(
+    runtime: Runtime, senders: Iterable[Address]
+) -> dict[tuple[Address, Address], int]:
+    """As ``Graph.traffic``."""
+    traffic: dict[tuple[Address, Address], int] = {}
+    for address in senders:
+        with suppress(NodeNotFoundError):
+            for link in runtime.topology.find(address).outputs.up.values():
+                traffic[address, link.receiver.address] = int(link.accepted)
+    return traffic
 
 
 class _Sum:

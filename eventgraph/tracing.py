@@ -76,6 +76,7 @@ class Tracer:
         route: Sequence[Address],
         found: Callable[[Trace], object],
         interval: float,
+        gives_way: bool = False,
     ) -> None:
         """As ``Graph.trace``."""
         if len(route) < 2 or len(set(route)) < len(route):
@@ -91,6 +92,7 @@ class Tracer:
         self._hops = [_runner(vertex) for vertex in vertices[1:]]
         self._found = found
         self._interval = interval
+        self._gives_way = gives_way
         self._next = 0.0  # when a probe may begin
         self._sending: Event | None = None  # a probe of our own is under way
         # Of the probe that is under way:
@@ -101,7 +103,10 @@ class Tracer:
         self._passed: list[Hop] = []
 
     def __enter__(self) -> Self:
-        if self._runtime.tracer is not None:
+        other = self._runtime.tracer
+        if isinstance(other, Tracer) and other._gives_way:
+            other.close()
+        elif other is not None:
             raise TracerBusyError("this graph is being traced already: one tracer at a time")
         self._runtime.tracer = self
         for place, (link, hop) in enumerate(zip(self._links, self._hops, strict=True)):
@@ -115,10 +120,21 @@ class Tracer:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Follow nothing any more. Idempotent."""
+        if self._runtime.tracer is not self:
+            return
         for link, hop in zip(self._links, self._hops, strict=True):
             link.entries = hop.entries
             hop.unwrap()
         self._runtime.tracer = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether an event is being followed just now."""
+        return self._place is not None
 
     def send(self, event: Event) -> bool:
         """Put a probe of one's own on the way; whether it is.

@@ -191,6 +191,7 @@ class MetricsConfig(_Table, frozen=True):
 
     enabled: bool = True
     public: bool = False
+    sample_hops: bool = True
 
 
 class GraphConfig(_Table, frozen=True):

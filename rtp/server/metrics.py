@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from eventgraph import Graph
 from eventgraph.background import open_background
-from eventgraph.metrics import GraphCollector, LagCollector, process_collectors
+from eventgraph.metrics import GraphCollector, HopCollector, LagCollector, process_collectors
 from eventgraph.metrics.collector import TrioCollector, gauges
 from rtp.metrics.network import NetworkCollector
 from rtp.metrics.sound import SoundCollector
@@ -86,11 +86,12 @@ async def open_metrics(
         yield None
         return
     registry = CollectorRegistry()
-    lag = LagCollector()
+    lag, hops = LagCollector(), HopCollector(graph)
     for collector in (
         _BuildCollector(),
         GraphCollector(graph),
         lag,
+        hops,
         NetworkCollector(network),
         SoundCollector(graph),
         *more,
@@ -99,4 +100,6 @@ async def open_metrics(
     process_collectors(registry)
     async with open_background() as nursery:
         nursery.start_soon(lag.run, name="eventgraph lag")
+        if config.sample_hops:
+            nursery.start_soon(hops.run, name="eventgraph hops")
         yield Metrics(registry, public=config.public)

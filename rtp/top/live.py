@@ -27,8 +27,8 @@ from .screen import screen
 
 HISTORY: Final = 30
 """Looks back, in the line of bars."""
-ONCE_WIDTH: Final = 120
-"""Columns of what is printed to no terminal."""
+ONCE_WIDTH: Final = 400
+"""Columns of what is printed to no terminal, at most."""
 
 
 class Look(NamedTuple):

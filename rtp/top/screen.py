@@ -1,6 +1,6 @@
 """How ``eventgraph top`` looks: totals, nodes, the latest crashes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isinf
 from typing import Final
 
@@ -51,7 +51,7 @@ def screen(
     Args:
         server: None: it has no metrics.
         epoch: the time now, seconds since 1970.
-        rows: lines that there are; None: as many as it takes.
+        rows: lines that there are; None: as many, and as wide, as it takes.
         history: events a second, of late.
         footer: the last line.
     """
@@ -59,7 +59,7 @@ def screen(
     room = None if rows is None else max(1, rows - CHROME - len(crashes) - bool(crashes))
     parts: list[RenderableType] = [
         *_totals(url, snapshot, activity, server, history),
-        _nodes(in_order(activity.nodes, order), order, room),
+        _nodes(in_order(activity.nodes, order), order, room, server.takes if server else {}),
     ]
     if crashes:
         parts.append(Text("latest crashes", style="dim"))
@@ -132,12 +132,21 @@ def _add(line: Text, title: str, value: str, style: str = "") -> None:
     line.append(value, style=style or "not dim")
 
 
-def _nodes(nodes: list[NodeActivity], order: Order, room: int | None) -> Table:
-    table = Table(box=SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold", padding=(0, 1))
+def _nodes(
+    nodes: list[NodeActivity], order: Order, room: int | None, takes: Mapping[str, float]
+) -> Table:
+    table = Table(
+        box=SIMPLE_HEAD,
+        expand=room is not None,
+        pad_edge=False,
+        header_style="bold",
+        padding=(0, 1),
+    )
     table.add_column("", width=1)
     table.add_column(_title("node", order, Order.NAME), ratio=3, no_wrap=True)
     table.add_column("scope", ratio=4, no_wrap=True)
     table.add_column("type", ratio=2, no_wrap=True, style="dim")
+    table.add_column("takes", justify="right", no_wrap=True, min_width=6, style="dim")
     table.add_column(_title("in/s", order, Order.RATE), justify="right", no_wrap=True, min_width=6)
     table.add_column("out/s", justify="right", no_wrap=True, min_width=6)
     table.add_column(_title("drop/s", order, Order.DROPS), justify="right", no_wrap=True)
@@ -146,7 +155,7 @@ def _nodes(nodes: list[NodeActivity], order: Order, room: int | None) -> Table:
     table.add_column("", justify="right", no_wrap=True)
     shown = nodes if room is None or len(nodes) <= room else nodes[: room - 1]
     for node in shown:
-        table.add_row(*_row(node))
+        table.add_row(*_row(node, takes.get(node.type)))
     if len(shown) < len(nodes):
         table.add_row("", Text(f"… {len(nodes) - len(shown):,} more", style="dim"))
     return table
@@ -156,12 +165,13 @@ def _title(title: str, order: Order, mine: Order) -> str:
     return f"{title} ▾" if order is mine else title
 
 
-def _row(node: NodeActivity) -> Iterable[Text]:
+def _row(node: NodeActivity, takes: float | None) -> Iterable[Text]:
     symbol, colour = _STATES.get(node.state, ("?", "red"))
     yield Text(symbol, style=colour)
     yield Text(printable(node.address.name), style="" if node.state in USUAL else colour)
     yield Text(printable(node.address.scope))
     yield Text(printable(node.type))
+    yield Text("" if takes is None else span(takes))
     yield Text(rate(node.taken), style="" if node.taken else "dim")
     yield Text(rate(node.given), style="" if node.given else "dim")
     yield Text(rate(node.lost), style="bold red" if node.lost else "dim")
@@ -197,6 +207,15 @@ def rate(value: float) -> str:
     if value >= 9_995:
         return f"{value / 1e3:.0f}k"
     return f"{value:.0f}" if value >= 9.95 or not value else f"{value:.1f}"
+
+
+def span(seconds: float) -> str:
+    """A short time: ``12 µs``, ``3.4 ms``, ``1.2 s``."""
+    if seconds >= 0.9995:
+        return f"{seconds:.1f} s"
+    if seconds >= 0.0009995:
+        return f"{seconds * 1e3:.3g} ms"
+    return f"{seconds * 1e6:.0f} µs"
 
 
 def duration(seconds: float) -> str:

@@ -25,6 +25,7 @@ class ServerActivity(msgspec.Struct, frozen=True):
         received, sent: RTP packets a second, of WebRTC too.
         loss: share of those expected by plain RTP, 0 to 1; None: nothing came.
         delay: seconds, of the jitter buffer with the longest.
+        takes: seconds in a handler, on average since the start, by class of the node; sampled.
     """
 
     version: str
@@ -41,6 +42,7 @@ class ServerActivity(msgspec.Struct, frozen=True):
     sent: float
     loss: float | None
     delay: float
+    takes: dict[str, float]
 
 
 def parse(text: str) -> Samples:
@@ -90,7 +92,14 @@ def compare(before: Samples, now: Samples, seconds: float, epoch: float) -> Serv
         sent=rate("rtp_packets_sent_total") + rate("rtp_webrtc_packets_total", "out"),
         loss=lost / (lost + received) if lost + received else None,
         delay=value("rtp_jitter_buffer_longest_delay_seconds"),
+        takes=_means(now, "eventgraph_handler_seconds"),
     )
+
+
+def _means(samples: Samples, histogram: str) -> dict[str, float]:
+    """By type."""
+    sums, counts = samples.get(f"{histogram}_sum", {}), samples.get(f"{histogram}_count", {})
+    return {dict(labels)["type"]: sums[labels] / n for labels, n in counts.items() if n}
 
 
 def _quantile(

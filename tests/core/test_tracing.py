@@ -158,7 +158,7 @@ async def test_a_channel_that_is_full_refuses_a_probe_too() -> None:
     async with Graph() as graph:
         first, link = chain(graph, Relay("test", "a"), last)
         await wait_all_tasks_blocked()
-        with graph.trace(ROUTE[:2], lambda _: None) as tracer:
+        with graph.trace(ROUTE[:2], lambda _: None, interval=60) as tracer:
             first.deliver(link, Event(1))
             await wait_all_tasks_blocked()
             first.deliver(link, Event(1))

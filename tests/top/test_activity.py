@@ -5,7 +5,7 @@ from math import inf
 from eventgraph import Address, Counts, GraphSnapshot, LinkSnapshot, NodeSnapshot
 from rtp.top import server
 from rtp.top.activity import NodeActivity, Order, compare, in_order
-from rtp.top.screen import duration, rate, spark
+from rtp.top.screen import duration, rate, span, spark
 
 
 def node(name: str, *, to_self: int = 0, state: str = "running", queued: int = 0) -> NodeSnapshot:
@@ -112,6 +112,8 @@ eventgraph_build_info{version="1.2.3"} 1
 process_start_time_seconds 1000
 process_cpu_seconds_total 11
 rtp_packets_received_total 190
+eventgraph_handler_seconds_count{type="Mixer"} 4
+eventgraph_handler_seconds_sum{type="Mixer"} 0.01
 rtp_packets_lost_total 10
 rtp_webrtc_packets_total{direction="in",kind="audio"} 15
 rtp_webrtc_packets_total{direction="out",kind="audio"} 26
@@ -126,6 +128,7 @@ def test_totals_of_the_server_are_read_off_its_metrics() -> None:
     assert (seen.version, seen.uptime, seen.processor) == ("1.2.3", 500, 0.5)
     assert (seen.received, seen.sent, seen.loss) == (50, 10, 0.1)
     assert seen.lag == 0.5  # of the time between: half of it was late
+    assert seen.takes == {"Mixer": 0.0025}
     stalled = NOW.replace('{le="+Inf"} 1020', '{le="+Inf"} 2020')
     worse = server.compare(server.parse(BEFORE), server.parse(stalled), seconds=2.0, epoch=1500.0)
     assert worse.lag == inf
@@ -143,5 +146,7 @@ def test_numbers_are_short() -> None:
         *("0", "0.2", "10", "50", "9994", "10k", "12k", "999k", "1.2M"),
     ]
     assert [duration(s) for s in (5, 187, 18187, 1e6)] == ["5 s", "3:07", "5:03:07", "11 d"]
+    short = [span(s) for s in (1.2e-5, 3.44e-3, 0.12, 1.24)]
+    assert short == ["12 µs", "3.44 ms", "120 ms", "1.2 s"]
     assert spark([0, 5, 10]) == "▁▅█"
     assert spark([0, 0]) == "▁▁"
