@@ -34,6 +34,8 @@ LogFormat = Literal["text", "json"]
 GraphFormat = Literal["text", "mermaid", "dot", "json"]
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 
+Seconds = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=86400))]
+
 
 def _version() -> str:
     from importlib.metadata import version
@@ -62,6 +64,7 @@ def serve(
     certificate: Path | None = None,
     key: Path | None = None,
     recordings: Path | None = None,
+    drain_timeout: Seconds | None = None,
     log_level: LogLevel | None = None,
     log_format: LogFormat | None = None,
 ) -> int:
@@ -87,14 +90,19 @@ def serve(
         Its key, a PEM file without a password.
     recordings
         Directory for WAV files; made if need be.
+    drain_timeout
+        Seconds for which sessions may go on after the first Ctrl-C or SIGTERM, while no new ones
+        are taken. The second cuts them off.
     log_level
         What to log on standard error, this and worse.
     log_format
         As lines for people, or an object of JSON on each line.
     """
     import trio
+    from msgspec.structs import replace
 
     from rtp.server.app import run_server
+    from rtp.server.config import ShutdownConfig
     from rtp.server.log import open_log
 
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -108,6 +116,8 @@ def serve(
         log_level=log_level,
         log_format=log_format,
     )
+    if drain_timeout is not None:
+        settings = replace(settings, shutdown=ShutdownConfig(drain_timeout=drain_timeout))
     # The server answers these itself. When it has ended there is nothing left to interrupt:
     # a second Ctrl-C while Python winds up must not print a traceback.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -13,21 +13,29 @@ from rtp.logs.output import LogOutput
 from rtp.metrics.logs import LogCollector
 from rtp.network import RtpNetwork
 
+from .admission import Admission
 from .calls import Calls, open_calls
 from .composition import open_composition, open_endpoints
 from .config import Config
 from .demo import NO_DEMO, start_demo
+from .draining import drain
 from .ending import ending_by_signal
 from .flows import open_flow_view
 from .http import listen, serve_http, url_of
 from .metrics import open_metrics
 from .rules import open_rules
+from .status import Status
+from .systemd import Notifier
 from .token import find_token
 from .welcome import Running
 
 
 async def run_server(
-    config: Config, announce: Callable[[Running], None], log: LogOutput | None = None
+    config: Config,
+    announce: Callable[[Running], None],
+    log: LogOutput | None = None,
+    *,
+    prepare: Callable[[Graph, Streams], None] = lambda _graph, _streams: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; a second one drains nothing. Neither of them raises.
 
@@ -35,9 +43,11 @@ async def run_server(
         config: all settings.
         announce: is called once everything is up.
         log: whose levels can be changed over HTTP.
+        prepare: adds nodes, feeds and clients of one's own before anybody can call.
     Raises:
         StartError: a port, an address, a file, a directory or a needed token cannot be had.
     """
+    notifier = Notifier.from_environment()
     with ending_by_signal() as ending, listen(config.http) as listener, ending.hurry:
         async with RtpNetwork() as network, Graph(exit_timeout=config.graph.exit_timeout) as graph:
             endpoints = open_endpoints(network, config)
@@ -45,13 +55,18 @@ async def run_server(
             demo = NO_DEMO
             if config.demo.enabled:
                 demo = await start_demo(composition, endpoints, network, config)
-            rules = open_rules(Streams(graph), config.streams)
+            streams = Streams(graph)
+            prepare(graph, streams)
+            rules = open_rules(streams, config.streams)
             flows = open_flow_view(config.flows)
+            admission = Admission(config.limits)
             async with (
-                open_calls(graph, network, config) as calls,
+                open_calls(graph, network, config, admission.check) as calls,
                 open_metrics(graph, network, config.metrics, _collectors(calls, log)) as metrics,
                 trio.open_nursery() as edge,
             ):
+                edge.start_soon(admission.run)
+                edge.start_soon(notifier.watch)
                 edge.start_soon(
                     partial(
                         serve_http,
@@ -65,6 +80,7 @@ async def run_server(
                         network=network,
                         metrics=metrics,
                         log=log,
+                        status=Status(admission, calls.sessions),
                         listener=listener,
                     )
                 )
@@ -78,7 +94,10 @@ async def run_server(
                         guarded=find_token(config.http) is not None,
                     )
                 )
+                notifier.notify("READY=1")
                 await ending.wanted.wait()
+                notifier.notify("STOPPING=1")
+                await drain(admission, calls.sessions, ending, config.shutdown.drain_timeout)
                 edge.cancel_scope.cancel()
 
 

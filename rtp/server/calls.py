@@ -12,7 +12,7 @@ PATCH, DELETE /sessions/{secret}      trickle to what a POST began, and end it
 """
 
 import ipaddress
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
@@ -156,8 +156,14 @@ class Calls:
 
 
 @asynccontextmanager
-async def open_calls(graph: Graph, network: RtpNetwork, config: Config) -> AsyncIterator[Calls]:
-    """Rooms and broadcasts as configured; at the end all who are in are sent home."""
+async def open_calls(
+    graph: Graph, network: RtpNetwork, config: Config, admit: Callable[[], None] = lambda: None
+) -> AsyncIterator[Calls]:
+    """Rooms and broadcasts as configured; at the end all who are in are sent home.
+
+    Args:
+        admit: is asked for each new session; raises BusyError if it may not begin.
+    """
     async with WebRtcNetwork(graph) as webrtc:
         open_session = partial(
             webrtc.open,
@@ -178,7 +184,7 @@ async def open_calls(graph: Graph, network: RtpNetwork, config: Config) -> Async
                 sample_rate=config.rooms.sample_rate,
             ) as rooms,
         ):
-            sessions = Sessions(config.sessions)
+            sessions = Sessions(config.sessions, admit)
             collectors = (
                 WebRtcCollector(webrtc),
                 CallsCollector(rooms, broadcasts, sessions, config.sessions.limit),

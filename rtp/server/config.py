@@ -141,6 +141,21 @@ class SessionsConfig(_Table, frozen=True):
     per_second: Annotated[int, msgspec.Meta(ge=1, le=100000)] = 20
 
 
+class LimitsConfig(_Table, frozen=True):
+    """Above which load new sessions are refused; 0: whatever it is."""
+
+    lag: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.25  # seconds
+    cpu: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 0.0  # processors
+    calm: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 5.0  # seconds
+    retry_after: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 10.0  # seconds
+
+
+class ShutdownConfig(_Table, frozen=True):
+    """How the server ends."""
+
+    drain_timeout: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 0.0  # seconds
+
+
 class RoomsConfig(_Table, frozen=True):
     """How rooms sound."""
 
@@ -232,6 +247,8 @@ class Config(_Table, frozen=True):
     rtp: RtpConfig = RtpConfig()
     webrtc: WebRtcConfig = WebRtcConfig()
     sessions: SessionsConfig = SessionsConfig()
+    limits: LimitsConfig = LimitsConfig()
+    shutdown: ShutdownConfig = ShutdownConfig()
     rooms: RoomsConfig = RoomsConfig()
     streams: StreamsConfig = StreamsConfig()
     flows: FlowsConfig = FlowsConfig()

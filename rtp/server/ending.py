@@ -21,16 +21,23 @@ class Ending:
 
     Attributes:
         wanted: set by the first signal.
-        hurry: cancelled by the second; put what drains inside.
+        patience: cancelled by the second; put inside what waits for others to leave.
+        hurry: cancelled by the second too, but if sessions are waited for only by the third; put
+            what drains inside.
+        waiting: whether sessions are waited for.
     """
 
     def __init__(self) -> None:
         self.wanted = trio.Event()
+        self.patience = trio.CancelScope()
         self.hurry = trio.CancelScope()
+        self.waiting = False
 
     def ask(self) -> None:
         """A signal came."""
-        if self.wanted.is_set():
+        if self.waiting and not self.patience.cancel_called:
+            self.patience.cancel()
+        elif self.wanted.is_set():
             self.hurry.cancel()
         self.wanted.set()
 

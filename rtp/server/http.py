@@ -8,6 +8,7 @@ POST, DELETE /links         a link up, a link down
 POST /latency               where the time goes along a route
 
 GET /statistics             what it had to take, and what it refused
+GET /status                 whether it takes new sessions, and what it holds
 GET /healthz                200 as long as the event loop turns
 GET /sessions/{name}.sdp    how to listen to a session
 
@@ -49,6 +50,7 @@ from .problem import problem
 from .rules import StreamRules
 from .statistics import Statistics
 from .tls import open_tls
+from .status import Status
 from .token import needed_token
 
 LARGE_GRAPH = 200
@@ -83,6 +85,10 @@ GET /rooms/{room}          who is in one
 GET /rooms/{room}/events   the same as it changes (server-sent events)
 POST /whip/{stream}        publish a stream (WHIP, RFC 9725)
 POST /whep/{stream}        watch one (WHEP, draft-ietf-wish-whep-04)
+"""
+
+STATUS_INDEX = """\
+GET /status                whether it takes new sessions, and what it holds
 """
 
 RULES_INDEX = """\
@@ -122,6 +128,7 @@ async def serve_http(
     network: RtpNetwork | None = None,
     metrics: Metrics | None = None,
     log: LogOutput | None = None,
+    status: Status | None = None,
     listener: socket.socket | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -138,6 +145,7 @@ async def serve_http(
         network: whose RTP is in the statistics; None: nobody's.
         metrics: for Prometheus; None: there are none.
         log: whose levels can be changed; None: none.
+        status: of the server; None: it is not told.
         listener: from `listen`, closed at the end; None: made here.
         task_status: is told the URL, with the port that was picked if it was 0.
     Raises:
@@ -158,6 +166,7 @@ async def serve_http(
             statistics=statistics,
             metrics=metrics,
             log=log,
+            status=status,
         )
         public = [PATH] if metrics is not None and metrics.public else []
         gate = Gate(
@@ -230,11 +239,13 @@ def application(
     statistics: Statistics | None = None,
     metrics: Metrics | None = None,
     log: LogOutput | None = None,
+    status: Status | None = None,
 ) -> Starlette:
     """The ASGI application, for whoever the gate let in."""
     page = load_page(flows=flows is not None)
     text = INDEX + (COMPOSITION_INDEX if composition is not None else "")
     text += CALLS_INDEX if calls is not None else ""
+    text += STATUS_INDEX if status is not None else ""
     text += RULES_INDEX if rules is not None else ""
     text += FLOWS_INDEX if flows is not None else ""
     text += METRICS_INDEX if metrics is not None else ""
@@ -312,6 +323,7 @@ def application(
             *(statistics.routes() if statistics is not None else []),
             *(metrics.routes() if metrics is not None else []),
             *(log_routes(log.levels) if log is not None else []),
+            *(status.routes() if status is not None else []),
         ],
         exception_handlers={
             HTTPException: _http_error,

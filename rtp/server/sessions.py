@@ -6,8 +6,9 @@ be guessed (RFC 9725 §5).
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Final, Protocol
 
 import msgspec
@@ -71,9 +72,15 @@ class SessionsStatistics(msgspec.Struct, frozen=True):
 class Sessions:
     """Who is in."""
 
-    def __init__(self, config: SessionsConfig) -> None:
+    def __init__(self, config: SessionsConfig, admit: Callable[[], None] = lambda: None) -> None:
+        """
+        Args:
+            admit: is asked for each that wants to begin; raises BusyError if it may not.
+        """
         self._config = config
+        self._admit = admit
         self._open: dict[str, Session] = {}
+        self._named: dict[str, tuple[str, float]] = {}  # with when it began
         self._coming = 0
         self._begun = 0
         self._refused: Counter[str] = Counter()
@@ -91,8 +98,9 @@ class Sessions:
         """Let one more begin; it counts while it does.
 
         Raises:
-            BusyError: there are too many, or too many a second.
+            BusyError: there are too many, or too many a second; or none is let in just now.
         """
+        self._admit()
         if len(self) + self._coming >= self._config.limit:
             self._refused["too many"] += 1
             raise BusyError(f"there are {self._config.limit} sessions: try again later", 10)
@@ -111,11 +119,25 @@ class Sessions:
         finally:
             self._coming -= 1
 
-    def add(self, session: Session) -> str:
-        """Keep a session; its secret."""
+    @property
+    def coming(self) -> int:
+        """Those that begin just now."""
+        return self._coming
+
+    def names(self, limit: int = 10) -> list[str]:
+        """What is open, for people: the path of each and how long it has been open."""
+        self._forget_those_over()
+        now = trio.current_time()
+        return [
+            f"{name}, {now - since:.0f} s" for name, since in islice(self._named.values(), limit)
+        ]
+
+    def add(self, session: Session, name: str = "a session") -> str:
+        """Keep a session; its secret. The name is for people: the secret is not."""
         secret = secrets.token_urlsafe(SECRET_BYTES)
         self._open[secret] = session
         self._begun += 1
+        self._named[secret] = (name, trio.current_time())
         return secret
 
     def statistics(self) -> SessionsStatistics:
@@ -129,4 +151,4 @@ class Sessions:
 
     def _forget_those_over(self) -> None:
         for secret in [secret for secret, session in self._open.items() if session.over]:
-            del self._open[secret]
+            del self._open[secret], self._named[secret]

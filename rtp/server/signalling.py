@@ -66,7 +66,7 @@ class Signalling:
         try:
             with self._sessions.newcomer():
                 session = await accept(offer)
-                secret = self._sessions.add(session)
+                secret = self._sessions.add(session, request.url.path)
         except (BusyError, RtpError, GraphError, OSError) as error:
             return _refused(error)
         headers = {
