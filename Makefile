@@ -14,6 +14,11 @@ STAMP := $(VENV)/.installed
 
 .PHONY: help run test check bench bench-quick fuzz abuse clean lock audit
 
+SOAK_MINUTES ?= 10
+STAMP := $(VENV)/.installed
+
+.PHONY: run test check bench soak clean help
+
 help:            ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
@@ -45,6 +50,9 @@ fuzz: $(STAMP)   ## feed every edge with damaged input for SECONDS (default 600)
 
 abuse: $(STAMP)  ## the abuse tests at ABUSE_SCALE times what make test does (default 50: 10,000 offers)
 	ABUSE_SCALE=$(ABUSE_SCALE) $(BIN)/python -m pytest -s -m abuse
+
+soak: $(STAMP)   ## ten minutes of load and faults, SOAK_MINUTES=60 for more; prints a table
+	$(BIN)/python -m tests.soak --minutes $(SOAK_MINUTES)
 
 clean:           ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
