@@ -12,12 +12,9 @@ EXTRAS := .[rtp,pipes,flows,zmq,bench,test,check]
 LOCK ?= tests/constraints.txt
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test check bench bench-quick fuzz abuse clean lock audit
+.PHONY: help run test check bench bench-quick fuzz abuse soak clean lock audit
 
 SOAK_MINUTES ?= 10
-STAMP := $(VENV)/.installed
-
-.PHONY: run test check bench soak clean help
 
 help:            ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile

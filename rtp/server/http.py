@@ -49,8 +49,8 @@ from .page import load_page
 from .problem import problem
 from .rules import StreamRules
 from .statistics import Statistics
-from .tls import open_tls
 from .status import Status
+from .tls import open_tls
 from .token import needed_token
 
 LARGE_GRAPH = 200
