@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 # Tests that run at a time: most of them wait, but some need a whole processor.
 WORKERS ?= 2
 ABUSE_SCALE ?= 50
+SOAK_MINUTES ?= 10
 # Of make fuzz, for all edges together.
 SECONDS ?= 600
 # What is installed; LOCK= takes the newest that is allowed.
@@ -13,8 +14,6 @@ LOCK ?= tests/constraints.txt
 STAMP := $(VENV)/.installed
 
 .PHONY: help run test check bench bench-quick fuzz abuse soak clean lock audit
-
-SOAK_MINUTES ?= 10
 
 help:            ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
