@@ -3,6 +3,7 @@
 From the top down, each layer needing only those below it::
 
     graph                              owns nodes, links and tasks; entered and left
+    congestion                         which channels stay full, and why
     watchdog                           names who holds everything up
     supervision  restart               nodes that run again after a crash
     statistics  totals                 what can be seen of it

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
 import trio
 
+from eventgraph.congestion import ChannelWatch, watch_channels
 from eventgraph.delegate import NodeDelegate
 from eventgraph.departure import DeparturePlan
 from eventgraph.errors import GraphClosedError
@@ -238,6 +240,18 @@ class Graph:
     def traffic(self, senders: Iterable[Address]) -> dict[tuple[Address, Address], int]:
         """Events accepted so far on each link that is up, of these senders; some may have left."""
         return take_traffic(self._runtime, senders)
+
+    def watch_channels(self, *, limit: float = 2.0) -> AbstractAsyncContextManager[ChannelWatch]:
+        """Name nodes whose channels stay full, in the log, as long as the block runs.
+
+        ``async with graph.watch_channels() as watch``: with depth, age, rates and the slow side.
+
+        Args:
+            limit: seconds for which a channel may be full.
+        Raises:
+            ValueError: on entry, the limit is not above 0.
+        """
+        return watch_channels(self._runtime, limit)
 
     def trace(
         self,

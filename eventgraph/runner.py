@@ -97,6 +97,11 @@ class Runner(Member):
         """Call ``on_event`` again."""
         self._on_event = self.node.on_event
 
+    @property
+    def in_hook(self) -> bool:
+        """Whether a hook of it has begun and not returned."""
+        return False
+
     @abstractmethod
     def held_up_by(self) -> str | None:
         """What would have to end before this node can leave, for people."""
@@ -303,6 +308,10 @@ class TaskRunner(Runner):
     def start(self) -> None:
         assert self.runtime.nursery is not None
         self.runtime.nursery.start_soon(self.run, name=f"eventgraph node {self.address}")
+
+    @property
+    def in_hook(self) -> bool:
+        return self._in_hook
 
     def held_up_by(self) -> str | None:
         return f"{self.hook} has not returned" if self._in_hook else None

@@ -103,12 +103,7 @@ class Tracer:
         self._passed: list[Hop] = []
 
     def __enter__(self) -> Self:
-        other = self._runtime.tracer
-        if isinstance(other, Tracer) and other._gives_way:
-            other.close()
-        elif other is not None:
-            raise TracerBusyError("this graph is being traced already: one tracer at a time")
-        self._runtime.tracer = self
+        follow(self._runtime, self)
         for place, (link, hop) in enumerate(zip(self._links, self._hops, strict=True)):
             link.entries = _Tap(self, place, hop.entries)  # type: ignore[assignment]  # as deliver uses it
             hop.wrap(self._wrapper(place, hop))
@@ -230,6 +225,20 @@ class Tracer:
 
     def _end(self) -> None:
         self._place, self._inside, self._sending = None, False, None
+
+
+def follow(runtime: Runtime, who: object) -> None:
+    """Be the one who follows events, or times them: `Runtime.tracer`.
+
+    Raises:
+        TracerBusyError: somebody else is, and does not give way.
+    """
+    other = runtime.tracer
+    if isinstance(other, Tracer) and other._gives_way:
+        other.close()
+    elif other is not None:
+        raise TracerBusyError("this graph is being traced already: one tracer at a time")
+    runtime.tracer = who
 
 
 class _Tap:

@@ -27,6 +27,7 @@ from .rules import open_rules
 from .status import Status
 from .systemd import Notifier
 from .token import find_token
+from .watching import watching
 from .welcome import Running
 
 
@@ -62,7 +63,10 @@ async def run_server(
             admission = Admission(config.limits)
             async with (
                 open_calls(graph, network, config, admission.check) as calls,
-                open_metrics(graph, network, config.metrics, _collectors(calls, log)) as metrics,
+                watching(graph, config.watchdog) as watchdog,
+                open_metrics(
+                    graph, network, config.metrics, watchdog, _collectors(calls, log)
+                ) as metrics,
                 trio.open_nursery() as edge,
             ):
                 edge.start_soon(admission.run)

@@ -150,6 +150,14 @@ class LimitsConfig(_Table, frozen=True):
     retry_after: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 10.0  # seconds
 
 
+class WatchdogConfig(_Table, frozen=True):
+    """Who is named in the log for holding up others; 0: nobody."""
+
+    hook_limit: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.5  # seconds
+    crash: bool = False
+    channel_limit: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 2.0  # seconds
+
+
 class ShutdownConfig(_Table, frozen=True):
     """How the server ends."""
 
@@ -248,6 +256,7 @@ class Config(_Table, frozen=True):
     webrtc: WebRtcConfig = WebRtcConfig()
     sessions: SessionsConfig = SessionsConfig()
     limits: LimitsConfig = LimitsConfig()
+    watchdog: WatchdogConfig = WatchdogConfig()
     shutdown: ShutdownConfig = ShutdownConfig()
     rooms: RoomsConfig = RoomsConfig()
     streams: StreamsConfig = StreamsConfig()

@@ -23,6 +23,7 @@ from eventgraph import Graph
 from eventgraph.background import open_background
 from eventgraph.metrics import GraphCollector, HopCollector, LagCollector, process_collectors
 from eventgraph.metrics.collector import TrioCollector, gauges
+from eventgraph.watchdog import Watchdog
 from rtp.metrics.network import NetworkCollector
 from rtp.metrics.sound import SoundCollector
 from rtp.network import RtpNetwork
@@ -75,11 +76,16 @@ class _BuildCollector(TrioCollector):
 
 @asynccontextmanager
 async def open_metrics(
-    graph: Graph, network: RtpNetwork, config: MetricsConfig, more: Iterable[Collector] = ()
+    graph: Graph,
+    network: RtpNetwork,
+    config: MetricsConfig,
+    watchdog: Watchdog | None = None,
+    more: Iterable[Collector] = (),
 ) -> AsyncIterator[Metrics | None]:
     """Measure what has to be measured all the time, as long as the block runs.
 
     Args:
+        watchdog: whose incidents are shown.
         more: what else can be asked.
     """
     if not config.enabled:
@@ -89,7 +95,7 @@ async def open_metrics(
     lag, hops = LagCollector(), HopCollector(graph)
     for collector in (
         _BuildCollector(),
-        GraphCollector(graph),
+        GraphCollector(graph, watchdog),
         lag,
         hops,
         NetworkCollector(network),

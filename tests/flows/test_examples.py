@@ -193,6 +193,7 @@ def test_mix_that_another_takes_over_for_a_while_is_back(directory: Path) -> Non
         call.wait_until_both_hear(time.monotonic())
 
 
+@pytest.mark.alone
 @pytest.mark.interop("ffmpeg")
 def test_recorder_that_is_killed_does_not_disturb_the_call(directory: Path) -> None:
     with conference(directory) as call:
