@@ -1,0 +1,34 @@
+"""A peer of WebRTC that joins a room, and stays until its standard input ends.
+
+Usage: python -m tests.faults.webrtc_peer URL
+"""
+
+import asyncio
+import sys
+
+import httpx
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import AudioStreamTrack
+
+
+async def main(url: str) -> None:
+    """Join, say so, and stay."""
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    connection.addTrack(AudioStreamTrack())
+
+    @connection.on("connectionstatechange")
+    def tell() -> None:
+        print(connection.connectionState, flush=True)
+
+    await connection.setLocalDescription(await connection.createOffer())
+    async with httpx.AsyncClient(trust_env=False) as http:
+        headers = {"content-type": "application/sdp"}
+        offer = connection.localDescription.sdp
+        answer = (await http.post(url, content=offer, headers=headers)).raise_for_status().text
+    await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await connection.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
