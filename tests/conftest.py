@@ -23,6 +23,7 @@ PROGRAMS = {
     "iproute2": "ip",
     "nanomsg-utils": "nanocat",
     "prometheus": "promtool",
+    "systemd": "systemd-analyze",
 }
 
 
