@@ -5,7 +5,7 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -109,15 +109,22 @@ class FlowPart:
         self._ledger.faults["flow consumer: SIGSTOP"] += 1
 
     async def _kill_server(self) -> None:
-        os.kill(self._realm.server(), signal.SIGKILL)
-        self._ledger.faults["flow server: kill -9"] += 1
+        await until(self._is_served)  # flows go on without one, until the next is up
+        with suppress(ProcessLookupError):
+            os.kill(self._realm.server(), signal.SIGKILL)
+            self._ledger.faults["flow server: kill -9"] += 1
         await trio.sleep(0.1)
+
+    async def _is_served(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self._realm.directory.server_pid() is not None
 
     async def _kill_converter(self) -> None:
         for pid in processes_about("eventgraph.flows.conversion"):
             if _is_about(pid, self._tag):
-                os.kill(pid, signal.SIGKILL)
-                self._ledger.faults["flow converter: kill -9"] += 1
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    self._ledger.faults["flow converter: kill -9"] += 1
         await trio.sleep(0.1)
 
     async def _settle(self, consumer: Process) -> None:

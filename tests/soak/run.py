@@ -41,13 +41,17 @@ async def run_soak(minutes: float, seed: int, directory: Path) -> Ledger:
     server = ServerPart(directory, ledger, rng)
     for name in ("flows", "pipes"):
         (directory / name).mkdir()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(server.run_callers)
-        async with trio.open_nursery() as parts:
-            parts.start_soon(_flows, directory / "flows", ledger, rng, quiet_at)
-            parts.start_soon(_pipes, directory / "pipes", ledger, rng, quiet_at)
-            parts.start_soon(_server, server, ledger, began, seconds)
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.run_callers)
+            async with trio.open_nursery() as parts:
+                parts.start_soon(_flows, directory / "flows", ledger, rng, quiet_at)
+                parts.start_soon(_pipes, directory / "pipes", ledger, rng, quiet_at)
+                parts.start_soon(_server, server, ledger, began, seconds)
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True):
+            await server.server.destroy()
     ledger.shared_after = shared_memory()
     gone = set(ledger.shared_after) - set(ledger.shared_before)
     ledger.check("/dev/shm is flat", f"{sorted(gone)} were left" if gone else None)
