@@ -6,7 +6,6 @@ GET /graph                  the event graph; ?format=json|text|mermaid|dot
 GET /graph/events           the event graph as it changes (server-sent events)
 POST, DELETE /links         a link up, a link down
 POST /latency               where the time goes along a route
-
 GET /statistics             what it had to take, and what it refused
 GET /status                 whether it takes new sessions, and what it holds
 GET /healthz                200 as long as the event loop turns
