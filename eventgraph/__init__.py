@@ -8,12 +8,14 @@ From the top down, each layer needing only those below it::
     supervision  restart               nodes that run again after a crash
     statistics  totals                 what can be seen of it
     hop_times  tracing                 where single events lose their time
+    tap  object_text                   events seen as they pass
     runner                             calls the hooks of one node, one at a time
     node                               what people subclass
     delegate                           a node's only handle on the graph
     member                             how a node takes part, and how it leaves
     runtime  backlog  dispatch         what nodes share; who waits; whose turn it is
     parking  background                one task that sleeps until it is wanted
+    listening                          who is told of what passes a link
     topology  departure  link  state   plain data and pure decisions
     observer  counts  event  errors
 
@@ -53,6 +55,7 @@ from eventgraph.restart import Level, Restart, RestartPolicy
 from eventgraph.runtime import Crash
 from eventgraph.state import NodeState
 from eventgraph.statistics import GraphSnapshot, LinkSnapshot, NodeSnapshot
+from eventgraph.tap import Passed, Tap, TapCounts
 from eventgraph.totals import GraphTotals
 from eventgraph.tracing import Hop, Trace, Tracer
 
@@ -87,9 +90,12 @@ __all__ = [
     "NodeSnapshot",
     "NodeState",
     "Observer",
+    "Passed",
     "RemoteLink",
     "Restart",
     "RestartPolicy",
+    "Tap",
+    "TapCounts",
     "Trace",
     "Tracer",
     "TracerBusyError",

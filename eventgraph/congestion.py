@@ -22,7 +22,7 @@ import trio
 from eventgraph.background import open_background
 from eventgraph.errors import TracerBusyError
 from eventgraph.event import Address, Event
-from eventgraph.runner import Runner
+from eventgraph.runner import Handle, Runner
 from eventgraph.runtime import Runtime
 from eventgraph.tracing import follow
 
@@ -133,18 +133,19 @@ class ChannelWatch:
     async def _time(self, runner: Runner) -> float | None:
         """The share of the time that it spends in its handler; None if it is being traced."""
         stopwatch = _Stopwatch(runner)
+        wrapper = stopwatch.wrap
         try:
             follow(self._runtime, stopwatch)
         except TracerBusyError:
             await trio.sleep(STOPWATCH_TIME)
             return None
-        runner.wrap(stopwatch.handle)
+        runner.wrap(wrapper)
         try:
             began = perf_counter()
             await trio.sleep(STOPWATCH_TIME)
             return stopwatch.spent() / (perf_counter() - began)
         finally:
-            runner.unwrap()
+            runner.unwrap(wrapper)
             self._runtime.tracer = None
 
 
@@ -153,13 +154,18 @@ class _Stopwatch:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._handle = runner.node.on_event
+        self._handle: Handle
         self._spent = 0.0
         self._handled = 0
         self._began: float | None = None
         self._made = perf_counter()
 
-    def handle(self, event: Event) -> Awaitable[None] | None:
+    def wrap(self, handle: Handle) -> Handle:
+        """Time what this does."""
+        self._handle = handle
+        return self._timed
+
+    def _timed(self, event: Event) -> Awaitable[None] | None:
         self._began = perf_counter()
         try:
             result = self._handle(event)

@@ -23,6 +23,7 @@ from eventgraph.runner import Runner, logger, make_runner
 from eventgraph.runtime import Runtime
 from eventgraph.statistics import GraphSnapshot, take_snapshot
 from eventgraph.supervision import Keeper, Supervisor
+from eventgraph.tap import Tap
 from eventgraph.totals import GraphTotals, take_totals, take_traffic
 from eventgraph.tracing import Trace, Tracer
 
@@ -274,6 +275,27 @@ class Graph:
             ValueError: the route is too short, or the interval negative.
         """
         return Tracer(self._runtime, route, found, interval, gives_way)
+
+    def tap(
+        self,
+        receiver: Address,
+        sender: Address | None = None,
+        *,
+        interval: float = 0.0,
+        size: int = 256,
+    ) -> Tap:
+        """See what is delivered to a node: ``with graph.tap(receiver) as tap``.
+
+        Args:
+            sender: only what it delivers; it may be linked later, or not yet be there.
+            interval: seconds from one event that is looked at to the next; 0: all of them.
+            size: how many are kept until they are taken, with what they hold.
+        Raises:
+            NodeNotFoundError: nobody is at the receiver's address.
+            ValueError: the interval is negative, or the size less than 1.
+        """
+        runner = _runner(self._runtime.topology.find(receiver))
+        return Tap(runner, sender, interval=interval, size=size)
 
     @property
     def busy(self) -> list[Address]:

@@ -54,6 +54,7 @@ class Member(Vertex):
         "_entry",
         "backlog",
         "error",
+        "followers",
         "from_threads",
         "gone",
         "inherited",
@@ -80,6 +81,7 @@ class Member(Vertex):
         self.backlog: Backlog | None = None
         self.error: BaseException | None = None  # what it crashed of
         self.watcher: LinkWatcher | None = None
+        self.followers: tuple[LinkWatcher, ...] = ()  # taps; replaced, never changed
         self.keeper: Keeper | None = None
         self.restarts = 0
         self.inherited: dict[Vertex, Link] = {}  # links of the life before, not yet claimed
@@ -115,6 +117,8 @@ class Member(Vertex):
     def rewired(self, link: Link, up: bool) -> None:
         if self.watcher is not None:
             self.watcher.rewired(link, up)
+        for follower in self.followers:
+            follower.rewired(link, up)
 
     # Ways out
 

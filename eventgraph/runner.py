@@ -29,11 +29,15 @@ from eventgraph.state import NodeState
 
 logger = logging.getLogger("eventgraph")
 
+Handle = Callable[[Any], Any]
+"""``on_event``, or what is called in its place."""
+Wrapper = Callable[[Handle], Handle]
+
 
 class Runner(Member):
     """What both kinds have: the node, its delegate, and what happens when a hook raises."""
 
-    __slots__ = ("_on_event", "delegate", "hook", "node")
+    __slots__ = ("_on_event", "_wrappers", "delegate", "hook", "node")
 
     def __init__(self, node: Node, runtime: Runtime) -> None:
         address = Address(node.scope, node.name)
@@ -41,7 +45,8 @@ class Runner(Member):
         self.node = node
         self.delegate = NodeDelegate(self)
         self.hook = "on_event"  # the one that runs, or would run next
-        self._on_event: Callable[[Any], Any] = node.on_event
+        self._wrappers: tuple[Wrapper, ...] = ()
+        self._on_event: Handle = node.on_event
         self.control.append(Notice("on_enter", (self.delegate,)))
 
     def crash(self, error: BaseException) -> None:
@@ -78,7 +83,7 @@ class Runner(Member):
                 "must be the same, and the hooks must stay async or stay plain"
             )
         self.node = node
-        self._on_event = node.on_event
+        self._rewrap()
         self.hook = "on_event"
         self.revive()
         self.control.append(Notice("on_enter", (self.delegate,)))
@@ -89,13 +94,21 @@ class Runner(Member):
     def start(self) -> None:
         """Have its hooks called from now on."""
 
-    def wrap(self, handle: Callable[[Any], Any]) -> None:
-        """Call this in place of ``on_event``, from the next turn on."""
-        self._on_event = handle
+    def wrap(self, wrapper: Wrapper) -> None:
+        """Call what it makes of ``on_event`` in its place, from the next turn on."""
+        self._wrappers += (wrapper,)
+        self._rewrap()
 
-    def unwrap(self) -> None:
-        """Call ``on_event`` again."""
-        self._on_event = self.node.on_event
+    def unwrap(self, wrapper: Wrapper) -> None:
+        """The reverse; does nothing if it was not wrapped by this one."""
+        self._wrappers = tuple(other for other in self._wrappers if other is not wrapper)
+        self._rewrap()
+
+    def _rewrap(self) -> None:
+        handle: Handle = self.node.on_event
+        for wrapper in self._wrappers:
+            handle = wrapper(handle)
+        self._on_event = handle
 
     @property
     def in_hook(self) -> bool:

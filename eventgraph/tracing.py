@@ -2,10 +2,9 @@
 
     sender --> hop 1 --> hop 2 --> ... --> hop N
 
-The hot path does not know of it. While a tracer is open, each link of its route delivers into a
-tap in front of the channel, and each hop's ``on_event`` is called through a wrapper; when it is
-closed, both are gone. (A mark in every event, or a question in ``deliver``, was not wanted: each
-costs those who trace nothing.)
+The hot path does not know of it. While a tracer is open, it listens to each link of its route
+(`listening`), and each hop's ``on_event`` is called through a wrapper; when it is closed, both are
+gone. (A mark in every event was not wanted: it costs those who trace nothing.)
 
 A probe rides on an event that the sender delivers. Where it is in a channel is known by how many
 events stand before it, so neither the event nor its meaning is touched. What a hop delivers to
@@ -20,8 +19,9 @@ One probe is under way at a time: nothing grows.
 from __future__ import annotations
 
 import inspect
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from time import perf_counter
 from types import TracebackType
@@ -31,7 +31,9 @@ import msgspec
 
 from eventgraph.errors import TracerBusyError
 from eventgraph.event import Address, Event
-from eventgraph.runner import Runner
+from eventgraph.link import Link
+from eventgraph.listening import Entry, Listener, listen, stop_listening
+from eventgraph.runner import Handle, Runner, Wrapper
 from eventgraph.runtime import Runtime
 
 PATIENCE: Final = 1.0
@@ -90,6 +92,7 @@ class Tracer:
         self._links = [topology.find_link(*pair) for pair in pairwise(vertices)]
         self._sender = _runner(vertices[0])
         self._hops = [_runner(vertex) for vertex in vertices[1:]]
+        self._watched: list[tuple[Link, Listener, Runner, Wrapper]] = []
         self._found = found
         self._interval = interval
         self._gives_way = gives_way
@@ -105,8 +108,10 @@ class Tracer:
     def __enter__(self) -> Self:
         follow(self._runtime, self)
         for place, (link, hop) in enumerate(zip(self._links, self._hops, strict=True)):
-            link.entries = _Tap(self, place, hop.entries)  # type: ignore[assignment]  # as deliver uses it
-            hop.wrap(self._wrapper(place, hop))
+            listener, wrapper = partial(self._delivered_to, place), partial(self._wrapped, place)
+            self._watched.append((link, listener, hop, wrapper))
+            listen(link, listener)
+            hop.wrap(wrapper)
         return self
 
     def __exit__(
@@ -121,9 +126,10 @@ class Tracer:
         """Follow nothing any more. Idempotent."""
         if self._runtime.tracer is not self:
             return
-        for link, hop in zip(self._links, self._hops, strict=True):
-            link.entries = hop.entries
-            hop.unwrap()
+        for link, listener, hop, wrapper in self._watched:
+            stop_listening(link, listener)
+            hop.unwrap(wrapper)
+        self._watched.clear()
         self._runtime.tracer = None
 
     @property
@@ -145,9 +151,9 @@ class Tracer:
             self._drop(f"{self._hops[0].address} refused")
         return self._place is not None
 
-    # Called by the taps and wrappers
+    # Called by links and wrappers
 
-    def deliver(self, place: int, ahead: int) -> None:
+    def _delivered_to(self, place: int, _entry: Entry, ahead: int) -> None:
         """Something is being delivered to a hop, behind so many others."""
         now = perf_counter()
         if place == 0 and self._place is None:
@@ -164,10 +170,10 @@ class Tracer:
             return
         self._place, self._inside, self._ahead, self._delivered = place, False, ahead, now
 
-    def _wrapper(self, place: int, hop: Runner) -> Callable[[Event], Awaitable[None] | None]:
-        on_event = hop.node.on_event
+    def _wrapped(self, place: int, on_event: Handle) -> Handle:
+        hop = self._hops[place]
 
-        def handle(event: Event) -> Awaitable[None] | None:
+        def handle(event: Event) -> Any:
             if self._place != place or self._inside:
                 return on_event(event)
             if self._ahead:
@@ -239,24 +245,6 @@ def follow(runtime: Runtime, who: object) -> None:
     elif other is not None:
         raise TracerBusyError("this graph is being traced already: one tracer at a time")
     runtime.tracer = who
-
-
-class _Tap:
-    """What a link of the route delivers into: the channel, as far as ``deliver`` uses it."""
-
-    __slots__ = ("_entries", "_place", "_tracer")
-
-    def __init__(self, tracer: Tracer, place: int, entries: deque[Any]) -> None:
-        self._tracer = tracer
-        self._place = place
-        self._entries = entries
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def append(self, entry: object) -> None:
-        self._tracer.deliver(self._place, len(self._entries))
-        self._entries.append(entry)
 
 
 def _runner(vertex: object) -> Runner:

@@ -2,7 +2,8 @@
 
 import ipaddress
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 import httpx
@@ -47,21 +48,65 @@ def ask(
     Raises:
         RemoteError: nobody answers, or the token is none, or not good for this.
     """
-    try:
-        base = httpx.URL(url)
-        if base.scheme not in {"http", "https"} or not base.host:
-            raise httpx.InvalidURL("no http or https with a host")
-        target = base.copy_with(path=base.path.removesuffix("/").removesuffix(path) + path)
-        sent = dict(headers or {})
-        if token:
-            sent["authorization"] = f"Bearer {token}"
-        # A proxy of the environment cannot know this machine's own servers.
-        with httpx.Client(
-            trust_env=not _is_loopback(base.host),
-            timeout=timeout,
-            verify=_authorities(base),
-        ) as client:
+    with _translated(url, f"has not answered for {timeout:g} s; is it stuck?"):
+        target, sent = _target(url, path, token, headers)
+        with _client(target, timeout) as client:
             response = client.request(method, target, params=params, headers=sent, content=content)
+    _check_access(response, url, token)
+    return response
+
+
+@contextmanager
+def ask_for_stream(
+    url: str, path: str, token: str, content: bytes, *, silence: float | None = None
+) -> Iterator[Iterator[bytes]]:
+    """POST JSON, and read the answer as it comes.
+
+    Args:
+        silence: seconds without a byte after which it is given up; None: never.
+    Raises:
+        RemoteError: as `ask`, and if the answer is not 200, then with its reason; also while it
+            is read.
+    """
+    with _translated(url, "has been silent for too long; is it stuck?"):
+        target, sent = _target(url, path, token, {"content-type": "application/json"})
+        timeout = httpx.Timeout(TIMEOUT, read=silence)
+        with (
+            _client(target, timeout) as client,
+            client.stream("POST", target, headers=sent, content=content) as response,
+        ):
+            if response.status_code != httpx.codes.OK:
+                response.read()
+                _check_access(response, url, token)
+                check_problem(response)
+                check_status(response)
+            yield response.iter_bytes()
+
+
+def _target(
+    url: str, path: str, token: str, headers: Mapping[str, str] | None
+) -> tuple[httpx.URL, dict[str, str]]:
+    base = httpx.URL(url)
+    if base.scheme not in {"http", "https"} or not base.host:
+        raise httpx.InvalidURL("no http or https with a host")
+    sent = dict(headers or {})
+    if token:
+        sent["authorization"] = f"Bearer {token}"
+    return base.copy_with(path=base.path.removesuffix("/").removesuffix(path) + path), sent
+
+
+def _client(target: httpx.URL, timeout: float | httpx.Timeout) -> httpx.Client:
+    # A proxy of the environment cannot know this machine's own servers.
+    return httpx.Client(
+        trust_env=not _is_loopback(target.host), timeout=timeout, verify=_authorities(target)
+    )
+
+
+@contextmanager
+def _translated(url: str, late: str) -> Iterator[None]:
+    """What httpx raises, as what people can act on."""
+    try:
+        yield
     except UnicodeEncodeError:
         raise RemoteError("EVENTGRAPH_TOKEN is no token: it is not ASCII") from None
     except httpx.InvalidURL:
@@ -79,13 +124,14 @@ def ask(
             "or say where it is with --url"
         ) from error
     except httpx.TimeoutException as error:
-        raise RemoteError(
-            f"the server at {url} has not answered for {timeout:g} s; is it stuck?"
-        ) from error
+        raise RemoteError(f"the server at {url} {late}") from error
     except httpx.HTTPError as error:
         raise RemoteError(
             f"{url} does not answer like an eventgraph server ({error}); check --url"
         ) from error
+
+
+def _check_access(response: httpx.Response, url: str, token: str) -> None:
     if response.status_code == httpx.codes.UNAUTHORIZED:
         raise RemoteError(
             f"{url} wants {'another' if token else 'a'} token: "
@@ -93,7 +139,6 @@ def ask(
         )
     if response.status_code == httpx.codes.FORBIDDEN:
         raise RemoteError(f"{url} refuses: {_detail(response)}")
-    return response
 
 
 def check_status(response: httpx.Response) -> None:

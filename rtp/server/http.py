@@ -6,6 +6,7 @@ GET /graph                  the event graph; ?format=json|text|mermaid|dot
 GET /graph/events           the event graph as it changes (server-sent events)
 POST, DELETE /links         a link up, a link down
 POST /latency               where the time goes along a route
+POST /tap                   events as they pass (lines of JSON)
 GET /statistics             what it had to take, and what it refused
 GET /status                 whether it takes new sessions, and what it holds
 GET /healthz                200 as long as the event loop turns
@@ -49,6 +50,7 @@ from .problem import problem
 from .rules import StreamRules
 from .statistics import Statistics
 from .status import Status
+from .taps import Taps
 from .tls import open_tls
 from .token import needed_token
 
@@ -67,6 +69,7 @@ GET /graph/events          the event graph as it changes (server-sent events)
 POST /links                put a link up: {"sender": {"scope", "name"}, "receiver": {...}}
 DELETE /links              take it down: ?sender_scope=&sender_name=&receiver_scope=&receiver_name=
 POST /latency              follow events for 2 s: {"route": [{"scope", "name"}, ...]}
+POST /tap                  show events for 10 s: {"receiver": {"scope", "name"}}
 GET /healthz               whether the server is up
 GET /statistics            what it had to take, and what it refused
 GET /sessions/{name}.sdp   how to listen to a session
@@ -313,6 +316,7 @@ def application(
             Route("/graph/events", graph_events),
             Route("/links", links, methods=["POST", "DELETE"]),
             Route("/latency", latency, methods=["POST"]),
+            *Taps(graph).routes(),
             Route("/healthz", healthz),
             Route("/sessions/{name}.sdp", session_description),
             *(composition_routes(composition) if composition is not None else []),
