@@ -25,6 +25,8 @@ From the top down, each layer needing only those below it::
 ``eventgraph.pipes`` joins nodes on different machines.
 ``eventgraph.flows`` joins processes, through shared memory, and machines over pipes.
 ``eventgraph.metrics`` shows a graph to Prometheus.
+
+``eventgraph.replay`` records what passes, and lets it happen again.
 ``eventgraph.plugins`` finds what other packages bring.
 ``eventgraph.views`` draws a snapshot; ``eventgraph.testing`` is for tests of one's own nodes.
 """

@@ -15,6 +15,7 @@ from rtp.flows.commands import flows
 from rtp.latency_commands import add_latency_command
 from rtp.log_commands import LogLevel, add_log_commands
 from rtp.pipe_commands import pipes
+from rtp.record_commands import add_record_commands
 from rtp.tap_commands import add_tap_commands
 from rtp.text_commands import add_text_commands
 from rtp.token_command import token
@@ -194,6 +195,7 @@ app.command(bench)
 
 add_text_commands(app, DEFAULT_URL)
 add_tap_commands(app, DEFAULT_URL)
+add_record_commands(app, DEFAULT_URL)
 app.command(token, sort_key=20)
 add_log_commands(app, DEFAULT_URL)
 add_top_command(app, DEFAULT_URL)

@@ -1,8 +1,8 @@
 """Packetizer: numbers the packets of one source that is made here."""
 
-import secrets
 from collections.abc import Sequence
 
+from .chance import randbits
 from .packet import HEADER_LENGTH, RtpPacket, build_packet
 
 _MASK_16 = 0xFFFF
@@ -32,9 +32,9 @@ class Packetizer:
 
     def begin_source(self) -> None:
         """Go on as another source: draw what RFC 3550 §5.1 wants random."""
-        self.ssrc = secrets.randbits(32)
-        self._sequence_number = secrets.randbits(16)
-        self._timestamp_offset = secrets.randbits(32)
+        self.ssrc = randbits(32)
+        self._sequence_number = randbits(16)
+        self._timestamp_offset = randbits(32)
         self._expected: int | None = None  # timestamp of the next one, if none is missing
 
     def packetize(

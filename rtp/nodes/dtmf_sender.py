@@ -1,6 +1,5 @@
 """DtmfSender: key presses take the place of sound in a stream of RTP."""
 
-import secrets
 from collections import Counter, deque
 from typing import Final
 
@@ -8,6 +7,7 @@ import trio
 
 from eventgraph import Event, Node, NodeDelegate
 
+from ..chance import randbits
 from ..dtmf import END_COPIES, KEYS, MAX_VOLUME, EventPacket, KeyPress
 from ..dtmf_insertion import DtmfInsertion
 from ..media import DTMF, END, RTP
@@ -86,9 +86,9 @@ class DtmfSender(Node):
         self._stream = DtmfInsertion(
             payload_type=self._payload_type,
             clock_rate=self._clock_rate,
-            ssrc=secrets.randbits(32),
-            sequence_number=secrets.randbits(16),
-            timestamp=secrets.randbits(32),
+            ssrc=randbits(32),
+            sequence_number=randbits(16),
+            timestamp=randbits(32),
             now=trio.current_time(),
         )
 

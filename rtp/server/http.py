@@ -7,6 +7,9 @@ GET /graph/events           the event graph as it changes (server-sent events)
 POST, DELETE /links         a link up, a link down
 POST /latency               where the time goes along a route
 POST /tap                   events as they pass (lines of JSON)
+
+POST /record                the same, as a file to be replayed
+
 GET /statistics             what it had to take, and what it refused
 GET /status                 whether it takes new sessions, and what it holds
 GET /healthz                200 as long as the event loop turns
@@ -37,6 +40,7 @@ from .composition import composition_routes
 from .config import HttpConfig
 from .connections import Connections
 from .errors import StartError, reason
+from .event_recording import event_recording_routes
 from .flows import ServedFlows
 from .gate import Gate
 from .graph_view import VIEWS, GraphFormat, negotiate
@@ -70,6 +74,7 @@ POST /links                put a link up: {"sender": {"scope", "name"}, "receive
 DELETE /links              take it down: ?sender_scope=&sender_name=&receiver_scope=&receiver_name=
 POST /latency              follow events for 2 s: {"route": [{"scope", "name"}, ...]}
 POST /tap                  show events for 10 s: {"receiver": {"scope", "name"}}
+POST /record               record them: {"links": [{"receiver": {"scope", "name"}}]}
 GET /healthz               whether the server is up
 GET /statistics            what it had to take, and what it refused
 GET /sessions/{name}.sdp   how to listen to a session
@@ -245,6 +250,7 @@ def application(
 ) -> Starlette:
     """The ASGI application, for whoever the gate let in."""
     page = load_page(flows=flows is not None)
+    taps = Taps(graph)
     text = INDEX + (COMPOSITION_INDEX if composition is not None else "")
     text += CALLS_INDEX if calls is not None else ""
     text += STATUS_INDEX if status is not None else ""
@@ -316,7 +322,8 @@ def application(
             Route("/graph/events", graph_events),
             Route("/links", links, methods=["POST", "DELETE"]),
             Route("/latency", latency, methods=["POST"]),
-            *Taps(graph).routes(),
+            *taps.routes(),
+            *event_recording_routes(taps),
             Route("/healthz", healthz),
             Route("/sessions/{name}.sdp", session_description),
             *(composition_routes(composition) if composition is not None else []),
