@@ -9,6 +9,9 @@ From the top down, each layer needing only those below it::
     statistics  totals                 what can be seen of it
     hop_times  tracing                 where single events lose their time
     tap  object_text                   events seen as they pass
+
+    statistics  hop_times  tracing     what can be seen of it; where single events lose their time
+    tap  object_text  node_trace       events seen as they pass; what becomes of each
     runner                             calls the hooks of one node, one at a time
     node                               what people subclass
     delegate                           a node's only handle on the graph
@@ -52,6 +55,7 @@ from eventgraph.event import Address, Event
 from eventgraph.graph import Graph
 from eventgraph.link import DropReason, Link, LinkTable
 from eventgraph.node import Node
+from eventgraph.node_trace import NodeTracer, TracedEvent
 from eventgraph.observer import Observer
 from eventgraph.restart import Level, Restart, RestartPolicy
 from eventgraph.runtime import Crash
@@ -91,6 +95,7 @@ __all__ = [
     "NodeNotFoundError",
     "NodeSnapshot",
     "NodeState",
+    "NodeTracer",
     "Observer",
     "Passed",
     "RemoteLink",
@@ -99,6 +104,7 @@ __all__ = [
     "Tap",
     "TapCounts",
     "Trace",
+    "TracedEvent",
     "Tracer",
     "TracerBusyError",
 ]

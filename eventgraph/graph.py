@@ -17,6 +17,7 @@ from eventgraph.errors import GraphClosedError
 from eventgraph.event import Address
 from eventgraph.link import Vertex
 from eventgraph.node import Node
+from eventgraph.node_trace import NodeTracer
 from eventgraph.observer import Observer
 from eventgraph.restart import RestartPolicy
 from eventgraph.runner import Runner, logger, make_runner
@@ -275,6 +276,21 @@ class Graph:
             ValueError: the route is too short, or the interval negative.
         """
         return Tracer(self._runtime, route, found, interval, gives_way)
+
+    def trace_node(
+        self, address: Address, *, interval: float = 0.01, size: int = 256
+    ) -> NodeTracer:
+        """Follow events that come to a node: ``with graph.trace_node(address) as tracer``.
+
+        Args:
+            interval: seconds from the beginning of one that is followed until the next may begin.
+            size: how many traces are kept until they are taken.
+        Raises:
+            NodeNotFoundError: nobody is there.
+            ValueError: the interval is negative, or the size less than 1.
+        """
+        runner = _runner(self._runtime.topology.find(address))
+        return NodeTracer(runner, interval=interval, size=size)
 
     def tap(
         self,

@@ -15,6 +15,9 @@ TIMEOUT: Final = 5.0
 """Seconds; a server that needs longer for its graph is stuck."""
 
 
+LONGEST_LINE: Final = 1 << 20
+"""Bytes; a server that sends a longer one is none of ours."""
+
 PROBLEM: Final = "application/problem+json"
 
 
@@ -81,6 +84,21 @@ def ask_for_stream(
                 check_problem(response)
                 check_status(response)
             yield response.iter_bytes()
+
+
+def ask_for_lines(url: str, path: str, token: str, content: bytes) -> Iterator[bytes]:
+    """The same, line by line.
+
+    Raises:
+        RemoteError: as `ask_for_stream`, and when a line is longer than `LONGEST_LINE`.
+    """
+    pending = b""
+    with ask_for_stream(url, path, token, content) as chunks:
+        for chunk in chunks:
+            *lines, pending = (pending + chunk).split(b"\n")
+            if len(pending) > LONGEST_LINE:
+                raise RemoteError(f"{url} does not answer with lines; check --url")
+            yield from lines
 
 
 def _target(

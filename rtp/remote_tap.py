@@ -1,16 +1,13 @@
 """Events of a running server as they pass, over HTTP."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from eventgraph import Address, TapCounts
+from eventgraph import Address, TapCounts, TracedEvent
 
-from .remote import RemoteError, ask_for_stream
-
-LONGEST_LINE: Final = 1 << 20
-"""Bytes; a server that sends a longer one is none of ours."""
+from .remote import RemoteError, ask_for_lines
 
 
 class SeenEvent(msgspec.Struct, frozen=True, tag="event"):
@@ -31,6 +28,20 @@ class TapEnd(msgspec.Struct, frozen=True, tag="end"):
     counts: TapCounts
 
 
+class TraceEnd(msgspec.Struct, frozen=True, tag="end"):
+    """Why a trace is over, and what passed."""
+
+    reason: str
+    passed: int
+    refused: int
+    dropped: int
+
+
+T = TypeVar("T")
+
+_TRACE_DECODER: Final[msgspec.json.Decoder[TracedEvent | TraceEnd]] = msgspec.json.Decoder(
+    TracedEvent | TraceEnd
+)
 _DECODER: Final[msgspec.json.Decoder[SeenEvent | TapEnd]] = msgspec.json.Decoder(SeenEvent | TapEnd)
 
 
@@ -57,16 +68,26 @@ def fetch_tap(
     }
     if sender is not None:
         wanted["sender"] = {"scope": sender.scope, "name": sender.name}
-    pending = b""
-    with ask_for_stream(url, "/tap", token, msgspec.json.encode(wanted)) as chunks:
-        for chunk in chunks:
-            *lines, pending = (pending + chunk).split(b"\n")
-            if len(pending) > LONGEST_LINE:
-                raise RemoteError(f"{url} does not answer with events; check --url")
-            for line in lines:
-                try:
-                    yield _DECODER.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise RemoteError(
-                        f"{url} does not answer with events; is it of this version?"
-                    ) from error
+    for line in ask_for_lines(url, "/tap", token, msgspec.json.encode(wanted)):
+        yield _decode(_DECODER, line, url)
+
+
+def fetch_node_trace(
+    url: str, node: Address, token: str = "", *, seconds: float, rate: float
+) -> Iterator[TracedEvent | TraceEnd]:
+    """Have a server follow events that come to a node; see `rtp.server.node_traces`.
+
+    Raises:
+        RemoteError: nobody answers, or the server refuses; then with its reason.
+    """
+    end = {"scope": node.scope, "name": node.name}
+    content = msgspec.json.encode({"node": end, "seconds": seconds, "rate": rate})
+    for line in ask_for_lines(url, "/trace", token, content):
+        yield _decode(_TRACE_DECODER, line, url)
+
+
+def _decode(decoder: msgspec.json.Decoder[T], line: bytes, url: str) -> T:
+    try:
+        return decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RemoteError(f"{url} does not answer with events; is it of this version?") from error

@@ -1,4 +1,4 @@
-"""``eventgraph tap``: events of a running server as they pass."""
+"""``eventgraph tap`` and ``trace``: events of a running server as they pass."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ Length = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=2000))]
 
 
 def add_tap_commands(app: App, default_url: str) -> None:
-    """Add it; it asks the server at `default_url` unless told otherwise."""
+    """Add them; they ask the server at `default_url` unless told otherwise."""
 
     @app.command(sort_key=4)
     def tap(
@@ -53,6 +53,37 @@ def add_tap_commands(app: App, default_url: str) -> None:
             node, receiver, seconds=seconds, rate=rate, length=length, url=url, as_json=json
         )
 
+    @app.command(sort_key=4)
+    def trace(
+        node: str,
+        /,
+        *,
+        seconds: Seconds = 3600.0,
+        rate: Rate = 20.0,
+        json: Annotated[bool, Parameter(negative=())] = False,
+        url: str = default_url,
+    ) -> int:
+        """Show what events wait for a node of a running server, and take there, until Ctrl-C.
+
+        Of some events, one at a time: who sent it, how long it was in the channel, how long the
+        handler took, how many events the node delivered meanwhile, and whether it crashed.
+        A token that the server wants is read from the environment variable EVENTGRAPH_TOKEN.
+
+        Parameters
+        ----------
+        node
+            The node, as NAME@SCOPE.
+        seconds
+            How long at most.
+        rate
+            How many a second at most.
+        json
+            Print a JSON object a line; times are in seconds.
+        url
+            Where the server is.
+        """
+        return show_trace(node, seconds=seconds, rate=rate, url=url, as_json=json)
+
 
 def show(
     node: str,
@@ -88,6 +119,34 @@ def show(
             sys.stderr.write(
                 f"{counts.passed:,} passed: {counts.taken:,} shown, {counts.skipped:,} skipped, "
                 f"{counts.dropped:,} dropped ({event.reason})\n"
+            )
+        sys.stdout.flush()
+    return 0
+
+
+def show_trace(node: str, *, seconds: float, rate: float, url: str, as_json: bool) -> int:
+    """Raises: RtpError."""
+    import msgspec
+
+    from eventgraph import TracedEvent
+    from eventgraph.views import printable
+    from rtp.node_address import parse_address
+    from rtp.remote_tap import fetch_node_trace
+
+    token = os.environ.get("EVENTGRAPH_TOKEN", "")
+    for event in fetch_node_trace(url, parse_address(node), token, seconds=seconds, rate=rate):
+        if as_json:
+            sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
+        elif isinstance(event, TracedEvent):
+            sys.stdout.write(
+                f"queue {event.waited * 1e6:10,.1f} µs  handler {event.handled * 1e6:10,.1f} µs  "
+                f"{event.outcome}, {event.delivered} delivered  {event.cmd} from "
+                f"{printable(str(event.sender))}, {event.ahead} before it\n"
+            )
+        else:
+            sys.stderr.write(
+                f"{event.passed:,} passed, {event.refused:,} refused, "
+                f"{event.dropped:,} not shown ({event.reason})\n"
             )
         sys.stdout.flush()
     return 0

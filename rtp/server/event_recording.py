@@ -97,16 +97,16 @@ async def _record(taps: list[Tap], seconds: float, write: Write) -> None:
     began = trio.current_time()
     encoder = RecordEncoder(media_objects(), began)
     await write(MAGIC)
-    over = False
+    over, dropped = False, 0
     while not over:
         await trio.sleep(min(INTERVAL, seconds))
         over = trio.current_time() >= began + seconds or all(tap.over for tap in taps)
-        batch = _take(taps)
+        batch, dropped = _take(taps), sum(tap.counts.dropped for tap in taps)
         if batch:
             data = await trio.to_thread.run_sync(encoder.encode, batch)
             if data:  # an empty chunk would end the answer
                 await write(data)
-    await write(encoder.end(sum(tap.counts.dropped for tap in taps)))
+    await write(encoder.end(dropped))
 
 
 def _take(taps: list[Tap]) -> list[Passed]:

@@ -9,6 +9,7 @@ POST /latency               where the time goes along a route
 POST /tap                   events as they pass (lines of JSON)
 
 POST /record                the same, as a file to be replayed
+POST /trace                 what events that come to a node wait, and take
 
 GET /statistics             what it had to take, and what it refused
 GET /status                 whether it takes new sessions, and what it holds
@@ -49,6 +50,8 @@ from .links import put_up, take_down
 from .live import LiveGraph, render
 from .log import log_routes, summarise
 from .metrics import PATH, Metrics
+
+from .node_traces import node_trace_routes
 from .page import load_page
 from .problem import problem
 from .rules import StreamRules
@@ -74,6 +77,7 @@ POST /links                put a link up: {"sender": {"scope", "name"}, "receive
 DELETE /links              take it down: ?sender_scope=&sender_name=&receiver_scope=&receiver_name=
 POST /latency              follow events for 2 s: {"route": [{"scope", "name"}, ...]}
 POST /tap                  show events for 10 s: {"receiver": {"scope", "name"}}
+POST /trace                follow events to a node: {"node": {"scope", "name"}}
 POST /record               record them: {"links": [{"receiver": {"scope", "name"}}]}
 GET /healthz               whether the server is up
 GET /statistics            what it had to take, and what it refused
@@ -324,6 +328,7 @@ def application(
             Route("/latency", latency, methods=["POST"]),
             *taps.routes(),
             *event_recording_routes(taps),
+            *node_trace_routes(taps),
             Route("/healthz", healthz),
             Route("/sessions/{name}.sdp", session_description),
             *(composition_routes(composition) if composition is not None else []),

@@ -132,17 +132,16 @@ class Taps:
 
 async def _show(tap: Tap, wanted: TapRequest, write: Write) -> None:
     began = trio.current_time()
-    reason = "time"
-    while trio.current_time() < began + wanted.seconds:
+    ended = False
+    while not ended:
         await trio.sleep(min(INTERVAL, wanted.seconds))
-        over = tap.over
+        ended = tap.over or trio.current_time() >= began + wanted.seconds
         lines = [_line(passed, began, wanted.length) for passed in tap.take()]
+        if ended:  # in the same step: nothing passes between the last line and the sums
+            reason = "the node has left" if tap.over else "time"
+            lines.append(_encode(TapEnd(reason, tap.counts)) + b"\n")
         if lines:
             await write(b"".join(lines))
-        if over:
-            reason = "the node has left"
-            break
-    await write(_encode(TapEnd(reason, tap.counts)) + b"\n")
 
 
 def _line(passed: Passed, began: float, length: int) -> bytes:

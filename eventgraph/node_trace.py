@@ -1,0 +1,200 @@
+"""NodeTracer: what single events that come to a node wait, take, and end as.
+
+As `tracing`, of which it is the view from one node: events of all its links, with what becomes of
+each, and what the node delivers on while it handles it. One event is followed at a time.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Awaitable
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+
+from eventgraph.event import Address
+from eventgraph.link import Link
+from eventgraph.listening import Entry, listen, stop_listening
+from eventgraph.runner import Handle, Runner
+from eventgraph.state import NodeState
+from eventgraph.tracing import PATIENCE
+
+HANDLED: Final = "handled"
+CRASHED: Final = "crashed"
+LOST: Final = "lost"
+"""It was not handled within `PATIENCE`, or was thrown away with the rest of the channel."""
+
+
+class TracedEvent(msgspec.Struct, frozen=True, tag="event"):
+    """One event.
+
+    Attributes:
+        ahead: events that stood before it in the channel.
+        waited: seconds in the channel.
+        handled: seconds from there until the handler had returned.
+        delivered: events that the node delivered on meanwhile.
+        outcome: HANDLED, CRASHED or LOST.
+    """
+
+    sender: Address
+    cmd: int
+    ahead: int
+    waited: float
+    handled: float
+    delivered: int
+    outcome: str
+
+
+class NodeTracer:
+    """Follows events to one node; ``with graph.trace_node(address) as tracer``.
+
+    Attributes:
+        passed: events that were delivered to the node through links.
+        dropped: traces that were not taken in time.
+    """
+
+    def __init__(self, runner: Runner, *, interval: float, size: int) -> None:
+        """As ``Graph.trace_node``."""
+        if not interval >= 0:
+            raise ValueError(f"interval is {interval} s; it must not be negative")
+        if size < 1:
+            raise ValueError(f"size is {size}; it must be at least 1")
+        self.passed = 0
+        self.dropped = 0
+        self._runner = runner
+        self._interval = interval
+        self._size = size
+        self._found: deque[TracedEvent] = deque()
+        self._links: dict[Link, None] = {}
+        self._hear, self._wrap = self._on_entry, self._wrapped  # one object each
+        self._next = 0.0  # when another may be followed
+        self._refused_before = 0
+        # Of the event that is followed:
+        self._entry: Entry | None = None
+        self._inside = False  # its handler runs
+        self._ahead = self._left = self._accepted = 0
+        self._delivered = self._began = 0.0
+
+    def __enter__(self) -> Self:
+        self._runner.followers += (self,)
+        self._runner.wrap(self._wrap)
+        for link in self._runner.inputs.values():
+            self.rewired(link, True)
+        self._refused_before = self._refusals()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._runner.unwrap(self._wrap)
+        self._runner.followers = tuple(f for f in self._runner.followers if f is not self)
+        for link in self._links:
+            stop_listening(link, self._hear)
+        self._links.clear()
+
+    @property
+    def over(self) -> bool:
+        """Whether the node has left: nothing more will come."""
+        return self._runner.gone and self._runner.state is not NodeState.SUSPENDED
+
+    @property
+    def refused(self) -> int:
+        """Events that found no room, on the links that are up, since it began."""
+        return max(0, self._refusals() - self._refused_before)
+
+    def take(self) -> list[TracedEvent]:
+        """What has been found since the last time, in order."""
+        self._give_up_late()
+        found = list(self._found)
+        self._found.clear()
+        return found
+
+    def rewired(self, link: Link, up: bool) -> None:
+        """A link of the node went up or down: see `LinkWatcher`."""
+        if link.receiver is not self._runner:
+            return
+        if up and link not in self._links:
+            self._links[link] = None
+            listen(link, self._hear)
+        elif not up and link in self._links:
+            self._refused_before -= sum(link.refused.values())
+            del self._links[link]
+            stop_listening(link, self._hear)
+
+    def _refusals(self) -> int:
+        return sum(sum(link.refused.values()) for link in self._links)
+
+    def _on_entry(self, entry: Entry, ahead: int) -> None:
+        self.passed += 1
+        if self._entry is not None:
+            self._give_up_late()
+        now = perf_counter()
+        if self._entry is None and now >= self._next:
+            self._next = now + self._interval
+            self._entry, self._inside = entry, False
+            self._ahead = self._left = ahead
+            self._delivered = now
+
+    def _wrapped(self, on_event: Handle) -> Handle:
+        def handle(event: Any) -> Any:
+            if self._entry is None or self._inside:
+                return on_event(event)
+            if self._left:
+                self._left -= 1
+                return on_event(event)
+            entry, self._inside = self._entry, True
+            self._accepted = self._sent()
+            self._began = perf_counter()
+            try:
+                result = on_event(event)
+            except BaseException:
+                self._finish(entry, CRASHED)
+                raise
+            if inspect.isawaitable(result):
+                return finish_later(entry, result)
+            self._finish(entry, HANDLED)
+            return None
+
+        async def finish_later(entry: Entry, handling: Awaitable[None]) -> None:
+            try:
+                await handling
+            except BaseException:
+                self._finish(entry, CRASHED)
+                raise
+            self._finish(entry, HANDLED)
+
+        return handle
+
+    def _sent(self) -> int:
+        return int(sum(link.accepted for link in self._runner.outputs.up.values()))
+
+    def _give_up_late(self) -> None:
+        if self._entry is not None and perf_counter() - self._delivered > PATIENCE:
+            self._finish(self._entry, LOST)
+
+    def _finish(self, entry: Entry, outcome: str) -> None:
+        if self._entry is not entry:  # it was given up meanwhile
+            return
+        now, (link, event) = perf_counter(), entry
+        assert isinstance(link, Link)
+        began = self._began if self._inside else now
+        found = TracedEvent(
+            sender=link.sender.address,
+            cmd=event.cmd,
+            ahead=self._ahead,
+            waited=began - self._delivered,
+            handled=now - began,
+            delivered=max(0, self._sent() - self._accepted) if self._inside else 0,
+            outcome=outcome,
+        )
+        self._entry, self._inside = None, False
+        if len(self._found) < self._size:
+            self._found.append(found)
+        else:
+            self.dropped += 1
