@@ -119,8 +119,11 @@ def test_replays_in_other_processes_write_the_same_file(recorded: Path, tmp_path
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
-def test_a_recording_whose_recorder_was_killed_is_replayed(tmp_path: Path) -> None:
-    file = tmp_path / "killed.events"
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+def test_a_recording_whose_recorder_was_ended_is_replayed(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    file = tmp_path / "ended.events"
     with serving(tmp_path) as server:
         command = ["record", "sink@tone", str(file), "--url", server.url]
         with subprocess.Popen([sys.executable, "-c", CALL, *command]) as process:
@@ -128,12 +131,27 @@ def test_a_recording_whose_recorder_was_killed_is_replayed(tmp_path: Path) -> No
             while not file.exists() or file.stat().st_size < 5000:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)  # of another process: no clock of ours
-            process.send_signal(signal.SIGKILL)
+            process.send_signal(number)
+            assert process.wait(LIMIT) == (-number if number == signal.SIGKILL else 0)
     recording = Recording(file, OBJECTS)
     events = sum(1 for _ in recording)
     assert events > 10
     assert recording.end is None
     assert replay(file, "[sink@tone:playout]").delivered == events
+
+
+def test_a_server_that_is_gone_leaves_what_was_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "gone.events"
+    with serving(tmp_path) as server:
+        killer = threading.Timer(1.0, server.process.kill)
+        killer.start()
+        assert main(["record", "sink@tone", str(file), "--url", server.url]) == 1
+        killer.join()
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert len(list(Recording(file, OBJECTS))) > 5
 
 
 def write(path: Path, *objects: object) -> Path:
