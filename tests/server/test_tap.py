@@ -1,6 +1,7 @@
 """Events of a running graph as they pass, over HTTP, and by the command line."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -160,3 +161,30 @@ async def test_what_does_not_work_is_one_line_with_a_way_out(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert words in error
+
+
+@pytest.mark.parametrize("path", ["/tap", "/trace", "/record"])
+async def test_a_server_that_ends_does_not_wait_for_who_watches(path: str) -> None:
+    wanted = {
+        "/tap": {"receiver": SINK, "seconds": 3600},
+        "/trace": {"node": SINK, "seconds": 3600},
+        "/record": {"links": [{"receiver": SINK}], "seconds": 3600},
+    }[path]
+    opened, ended = trio.Event(), trio.Event()
+
+    async def watch(url: str) -> None:
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            with suppress(httpx.HTTPError):  # it is cut off
+                async with client.stream("POST", path, json=wanted) as answer:
+                    opened.set()
+                    await answer.aread()
+        ended.set()
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            async with flowing() as (url, graph):
+                nursery.start_soon(watch, url)
+                await opened.wait()
+                sink = graph._runtime.topology.find(Address("demo", "sink"))
+            await ended.wait()
+            assert sink.followers == ()  # type: ignore[attr-defined]  # of a runner
