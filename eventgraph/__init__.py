@@ -8,9 +8,6 @@ From the top down, each layer needing only those below it::
     supervision  restart               nodes that run again after a crash
     statistics  totals                 what can be seen of it
     hop_times  tracing                 where single events lose their time
-    tap  object_text                   events seen as they pass
-
-    statistics  hop_times  tracing     what can be seen of it; where single events lose their time
     tap  object_text  node_trace       events seen as they pass; what becomes of each
     runner                             calls the hooks of one node, one at a time
     node                               what people subclass
@@ -28,7 +25,6 @@ From the top down, each layer needing only those below it::
 ``eventgraph.pipes`` joins nodes on different machines.
 ``eventgraph.flows`` joins processes, through shared memory, and machines over pipes.
 ``eventgraph.metrics`` shows a graph to Prometheus.
-
 ``eventgraph.replay`` records what passes, and lets it happen again.
 ``eventgraph.plugins`` finds what other packages bring.
 ``eventgraph.views`` draws a snapshot; ``eventgraph.testing`` is for tests of one's own nodes.

@@ -7,10 +7,8 @@ GET /graph/events           the event graph as it changes (server-sent events)
 POST, DELETE /links         a link up, a link down
 POST /latency               where the time goes along a route
 POST /tap                   events as they pass (lines of JSON)
-
 POST /record                the same, as a file to be replayed
 POST /trace                 what events that come to a node wait, and take
-
 GET /statistics             what it had to take, and what it refused
 GET /status                 whether it takes new sessions, and what it holds
 GET /healthz                200 as long as the event loop turns
@@ -50,7 +48,6 @@ from .links import put_up, take_down
 from .live import LiveGraph, render
 from .log import log_routes, summarise
 from .metrics import PATH, Metrics
-
 from .node_traces import node_trace_routes
 from .page import load_page
 from .problem import problem
