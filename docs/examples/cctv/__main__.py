@@ -4,6 +4,7 @@ Exit status: 0 done, 1 it did not work, 2 the command line was wrong.
 """
 
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +28,10 @@ def main(arguments: list[str]) -> int:
         logging.basicConfig(format=LOG_FORMAT, level=logging.WARNING)
         for name in ("cctv", "eventgraph", "rtp"):
             logging.getLogger(name).setLevel(config.log.level.upper())
+        # The program answers these itself. When it has ended there is nothing left to interrupt:
+        # a second Ctrl-C while Python winds up must not end it otherwise.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         trio.run(run, config, lambda url: print(f"cctv is at {url}", flush=True))
     except RtpError as error:
         print(f"cctv: {error}", file=sys.stderr)
