@@ -46,7 +46,7 @@ def assert_one_line(errors: str | bytes, *parts: str) -> None:
 def start_consumer(
     shell: FlowCommandLine, *arguments: str, stdout: int | IO[bytes] = PIPE
 ) -> subprocess.Popen[bytes]:
-    """One that was heard of, and gets the first block."""
+    """One that was heard of, and gets the first block; before there is a provider."""
     consumer = shell.start("consume", *arguments, "--verbose", stdout=stdout)
     wait_for_line(consumer.stderr, "waiting for a provider")
     return consumer
@@ -212,8 +212,8 @@ def test_provider_that_waits_for_input_notices_the_take_over(served: FlowCommand
 
 
 def test_interrupted_commands_say_what_they_did(served: FlowCommandLine) -> None:
-    provider = served.start("provide", "lab/x", stdin=PIPE)
     consumer = start_consumer(served, "lab/x", "--lines")
+    provider = served.start("provide", "lab/x", stdin=PIPE)
     served.wait_for_flow("lab/x", consumers=1)
     assert provider.stdin is not None
     provider.stdin.write(b"a\nb\n")
