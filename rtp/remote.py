@@ -2,9 +2,9 @@
 
 import ipaddress
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx
 import msgspec
@@ -19,6 +19,9 @@ LONGEST_LINE: Final = 1 << 20
 """Bytes; a server that sends a longer one is none of ours."""
 
 PROBLEM: Final = "application/problem+json"
+
+
+T = TypeVar("T")
 
 
 class _Problem(msgspec.Struct):
@@ -99,6 +102,21 @@ def ask_for_lines(url: str, path: str, token: str, content: bytes) -> Iterator[b
             if len(pending) > LONGEST_LINE:
                 raise RemoteError(f"{url} does not answer with lines; check --url")
             yield from lines
+
+
+def decode_answer(response: httpx.Response, decode: Callable[[bytes], T], what: str) -> T:
+    """What a server has answered.
+
+    Raises:
+        RemoteError: it is not `what`, in words such as "a graph".
+    """
+    try:
+        return decode(response.content)
+    except msgspec.DecodeError as error:
+        raise RemoteError(
+            f"{response.url.copy_with(query=None)} does not answer with {what}; "
+            "is it an eventgraph server of this version?"
+        ) from error
 
 
 def _target(

@@ -6,7 +6,7 @@ import msgspec
 
 from eventgraph.language import Difference
 
-from .remote import RemoteError, ask, check_problem, check_status
+from .remote import ask, check_problem, check_status, decode_answer
 
 TIMEOUT: Final = 60.0
 """Seconds: nodes may take some to enter and to leave, and changes wait for each other."""
@@ -40,10 +40,4 @@ def put_composition(
     )
     check_problem(response)
     check_status(response)
-    try:
-        return msgspec.json.decode(response.content, type=Difference)
-    except msgspec.DecodeError as error:
-        raise RemoteError(
-            f"{response.url.copy_with(query=None)} does not answer with a difference; "
-            "is it an eventgraph server of this version?"
-        ) from error
+    return decode_answer(response, msgspec.json.Decoder(Difference).decode, "a difference")

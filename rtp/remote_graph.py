@@ -1,10 +1,8 @@
 """The graph of a running server, over HTTP."""
 
-import msgspec
-
 from eventgraph import GraphSnapshot, views
 
-from .remote import RemoteError, ask, check_status
+from .remote import ask, check_status, decode_answer
 
 
 def fetch_graph(url: str, token: str = "") -> GraphSnapshot:
@@ -18,10 +16,4 @@ def fetch_graph(url: str, token: str = "") -> GraphSnapshot:
     """
     response = ask("GET", url, "/graph", token, params={"format": "json"})
     check_status(response)
-    try:
-        return views.from_json(response.content)
-    except msgspec.DecodeError as error:
-        raise RemoteError(
-            f"{response.url.copy_with(query=None)} does not answer with a graph; "
-            "is it an eventgraph server of this version?"
-        ) from error
+    return decode_answer(response, views.from_json, "a graph")

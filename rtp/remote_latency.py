@@ -9,7 +9,7 @@ import msgspec
 from eventgraph import Address, GraphSnapshot
 from eventgraph.hop_times import RouteTimes
 
-from .remote import TIMEOUT, RemoteError, ask, check_problem, check_status
+from .remote import TIMEOUT, RemoteError, ask, check_problem, check_status, decode_answer
 
 
 def fetch_latency(
@@ -47,13 +47,7 @@ def fetch_latency(
     )
     check_problem(response)
     check_status(response)
-    try:
-        return msgspec.json.decode(response.content, type=RouteTimes)
-    except msgspec.DecodeError as error:
-        raise RemoteError(
-            f"{response.url} does not answer with latencies; "
-            "is it an eventgraph server of this version?"
-        ) from error
+    return decode_answer(response, msgspec.json.Decoder(RouteTimes).decode, "latencies")
 
 
 def find_route(

@@ -5,37 +5,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from eventgraph import Address, TapCounts, TracedEvent
+from eventgraph import Address, TracedEvent
 
 from .remote import RemoteError, ask_for_lines
-
-
-class SeenEvent(msgspec.Struct, frozen=True, tag="event"):
-    """An event that was delivered `time` seconds after the tap was opened."""
-
-    time: float
-    sender: Address
-    receiver: Address
-    cmd: int
-    object: str
-    ahead: int
-
-
-class TapEnd(msgspec.Struct, frozen=True, tag="end"):
-    """Why it is over, and what was seen."""
-
-    reason: str
-    counts: TapCounts
-
-
-class TraceEnd(msgspec.Struct, frozen=True, tag="end"):
-    """Why a trace is over, and what passed."""
-
-    reason: str
-    passed: int
-    refused: int
-    dropped: int
-
+from .seen_events import SeenEvent, TapEnd, TraceEnd
 
 T = TypeVar("T")
 

@@ -100,7 +100,8 @@ def show(
 
     from eventgraph.views import printable
     from rtp.node_address import parse_address
-    from rtp.remote_tap import SeenEvent, fetch_tap
+    from rtp.remote_tap import fetch_tap
+    from rtp.seen_events import SeenEvent
 
     token = os.environ.get("EVENTGRAPH_TOKEN", "")
     first = parse_address(node)

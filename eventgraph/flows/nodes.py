@@ -1,6 +1,7 @@
 """FlowProviderNode and FlowConsumerNode: a link into the one comes out of the other, elsewhere."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -33,7 +34,7 @@ from eventgraph.pipes.errors import EventFormatError
 _logger = logging.getLogger(__name__)
 
 
-class _FlowNode(Node):
+class _FlowNode(Node, ABC):
     """What both have: they count what they cannot pass on."""
 
     def __init__(self, scope: str, name: str) -> None:
@@ -47,8 +48,9 @@ class _FlowNode(Node):
             _logger.warning("%s: %s; counted from now on", address, error)
         self.rejected[reason] += 1
 
+    @abstractmethod
     def _remote_links(self) -> Iterator[RemoteLink]:
-        raise NotImplementedError
+        """What the snapshot shows of its ways out."""
 
     def take_part(self, member: Member) -> LinkWatcher | None:
         member.remote_links = self._remote_links

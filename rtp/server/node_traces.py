@@ -17,6 +17,7 @@ from starlette.routing import Route
 from eventgraph import NodeNotFoundError
 from eventgraph.node_trace import NodeTracer, TracedEvent
 
+from ..seen_events import TraceEnd
 from .links import End
 from .problem import problem
 from .streamed import StreamedResponse, Write
@@ -29,21 +30,6 @@ class TraceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node: End
     seconds: Annotated[float, msgspec.Meta(gt=0, le=LONGEST)] = 10.0
     rate: Annotated[float, msgspec.Meta(gt=0, le=FASTEST)] = 20.0
-
-
-class TraceEnd(msgspec.Struct, frozen=True, tag="end"):
-    """The last line.
-
-    Attributes:
-        passed: events that were delivered to the node through links.
-        refused: those for which it had no room.
-        dropped: that were followed and are not shown: nobody read.
-    """
-
-    reason: str
-    passed: int
-    refused: int
-    dropped: int
 
 
 _DECODER: Final = msgspec.json.Decoder(TraceRequest)

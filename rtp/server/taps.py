@@ -19,9 +19,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from eventgraph import Address, Graph, NodeNotFoundError, Passed, Tap, TapCounts
+from eventgraph import Address, Graph, NodeNotFoundError, Passed, Tap
 from eventgraph.object_text import object_text
 
+from ..seen_events import SeenEvent, TapEnd
 from .links import End
 from .problem import busy, problem
 from .streamed import StreamedResponse, Write
@@ -49,30 +50,6 @@ class TapRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: Annotated[float, msgspec.Meta(gt=0, le=LONGEST)] = 10.0
     rate: Annotated[float, msgspec.Meta(gt=0, le=FASTEST)] = 20.0
     length: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 200
-
-
-class SeenEvent(msgspec.Struct, frozen=True, tag="event"):
-    """A line: an event that was delivered.
-
-    Attributes:
-        time: seconds since the tap was opened.
-        ahead: events that stood before it in the channel.
-        object: its text, see `eventgraph.object_text`.
-    """
-
-    time: float
-    sender: Address
-    receiver: Address
-    cmd: int
-    object: str
-    ahead: int
-
-
-class TapEnd(msgspec.Struct, frozen=True, tag="end"):
-    """The last line."""
-
-    reason: str
-    counts: TapCounts
 
 
 _DECODER: Final = msgspec.json.Decoder(TapRequest)
