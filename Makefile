@@ -9,7 +9,7 @@ SOAK_MINUTES ?= 10
 # Of make fuzz, for all edges together.
 SECONDS ?= 600
 # What is installed; LOCK= takes the newest that is allowed.
-EXTRAS := .[rtp,pipes,flows,zmq,bench,test,check]
+EXTRAS := .[rtp,otel,pipes,flows,zmq,bench,test,check]
 LOCK ?= tests/constraints.txt
 STAMP := $(VENV)/.installed
 

@@ -47,7 +47,7 @@ from eventgraph.errors import (
     NodeNotFoundError,
     TracerBusyError,
 )
-from eventgraph.event import Address, Event
+from eventgraph.event import Address, Event, FollowedEvent, TraceContext
 from eventgraph.graph import Graph
 from eventgraph.link import DropReason, Link, LinkTable
 from eventgraph.node import Node
@@ -67,6 +67,7 @@ __all__ = [
     "Crash",
     "DropReason",
     "Event",
+    "FollowedEvent",
     "FormatMismatchError",
     "Graph",
     "GraphClosedError",
@@ -100,6 +101,7 @@ __all__ = [
     "Tap",
     "TapCounts",
     "Trace",
+    "TraceContext",
     "TracedEvent",
     "Tracer",
     "TracerBusyError",

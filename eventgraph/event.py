@@ -1,6 +1,6 @@
 """What travels, and where to: plain data."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -30,3 +30,30 @@ class Event(msgspec.Struct, frozen=True):
     cmd: int
     obj: Any = None
     reply_to: Address | None = None
+
+
+class TraceContext(msgspec.Struct, frozen=True, array_like=True):
+    """What tells another process that an event is followed, and by whom.
+
+    Attributes:
+        parent: traceparent (W3C Trace Context §3.2).
+        sent: nanoseconds since the epoch.
+    """
+
+    parent: Annotated[str, msgspec.Meta(max_length=55)]
+    sent: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class FollowedEvent(Event, frozen=True, kw_only=True):
+    """An event between two processes that is followed: see `eventgraph.telemetry`.
+
+    Within a graph it is an `Event` like any other. (A field in every event was not wanted: it
+    costs those that nobody follows.)
+    """
+
+    trace: TraceContext
+
+    @property
+    def plain(self) -> Event:
+        """The event itself."""
+        return Event(self.cmd, self.obj, self.reply_to)

@@ -191,6 +191,11 @@ class Graph:
 
     # Watching
 
+    @property
+    def runtime(self) -> Runtime:
+        """What its nodes share: for what builds on the graph from within."""
+        return self._runtime
+
     def observe(self, observer: Observer) -> None:
         """Tell the observer of nodes that come and go and of links that go down, from now on."""
         self._runtime.observers.all += (observer,)

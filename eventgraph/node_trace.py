@@ -6,21 +6,20 @@ each, and what the node delivers on while it handles it. One event is followed a
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
-from collections.abc import Awaitable
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import msgspec
 
-from eventgraph.event import Address
+from eventgraph.event import Address, Event
 from eventgraph.link import Link
 from eventgraph.listening import Entry, listen, stop_listening
 from eventgraph.runner import Handle, Runner
 from eventgraph.state import NodeState
 from eventgraph.tracing import PATIENCE
+from eventgraph.wrapping import around
 
 HANDLED: Final = "handled"
 CRASHED: Final = "crashed"
@@ -142,34 +141,22 @@ class NodeTracer:
             self._delivered = now
 
     def _wrapped(self, on_event: Handle) -> Handle:
-        def handle(event: Any) -> Any:
-            if self._entry is None or self._inside:
-                return on_event(event)
-            if self._left:
-                self._left -= 1
-                return on_event(event)
-            entry, self._inside = self._entry, True
-            self._accepted = self._sent()
-            self._began = perf_counter()
-            try:
-                result = on_event(event)
-            except BaseException:
-                self._finish(entry, CRASHED)
-                raise
-            if inspect.isawaitable(result):
-                return finish_later(entry, result)
-            self._finish(entry, HANDLED)
+        return around(on_event, self._begin, self._end)
+
+    def _begin(self, _event: Event) -> Entry | None:
+        """The node handles its next event: the entry, if that is the one that is followed."""
+        if self._entry is None or self._inside:
             return None
+        if self._left:
+            self._left -= 1
+            return None
+        self._inside = True
+        self._accepted = self._sent()
+        self._began = perf_counter()
+        return self._entry
 
-        async def finish_later(entry: Entry, handling: Awaitable[None]) -> None:
-            try:
-                await handling
-            except BaseException:
-                self._finish(entry, CRASHED)
-                raise
-            self._finish(entry, HANDLED)
-
-        return handle
+    def _end(self, entry: Entry, crashed: bool) -> None:
+        self._finish(entry, CRASHED if crashed else HANDLED)
 
     def _sent(self) -> int:
         return int(sum(link.accepted for link in self._runner.outputs.up.values()))

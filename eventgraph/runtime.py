@@ -69,6 +69,7 @@ class Runtime:
         "departed",
         "dispatcher",
         "exit_timeout",
+        "follower",
         "nursery",
         "observers",
         "open",
@@ -96,6 +97,7 @@ class Runtime:
         self.thread_lock = threading.Lock()
         self.retired_threads = Tally()
         self.tracer: object = None  # who follows events at present; one at a time
+        self.follower: object = None  # who follows them beyond the graph: see `following`
 
     def report_crash(self, address: Address, hook: str, error: BaseException) -> None:
         """Log and keep what a hook of this node raised; whatever the exception does."""

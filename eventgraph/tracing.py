@@ -18,14 +18,13 @@ One probe is under way at a time: nothing grows.
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import msgspec
 
@@ -35,6 +34,7 @@ from eventgraph.link import Link
 from eventgraph.listening import Entry, Listener, listen, stop_listening
 from eventgraph.runner import Handle, Runner, Wrapper
 from eventgraph.runtime import Runtime
+from eventgraph.wrapping import around
 
 PATIENCE: Final = 1.0
 """Seconds after which a probe that has not arrived is given up, and the next may begin."""
@@ -171,34 +171,23 @@ class Tracer:
         self._place, self._inside, self._ahead, self._delivered = place, False, ahead, now
 
     def _wrapped(self, place: int, on_event: Handle) -> Handle:
-        hop = self._hops[place]
+        return around(on_event, partial(self._begin, place), self._end_handling)
 
-        def handle(event: Event) -> Any:
-            if self._place != place or self._inside:
-                return on_event(event)
-            if self._ahead:
-                self._ahead -= 1
-                return on_event(event)
-            self._inside, self._began = True, perf_counter()
-            try:
-                result = on_event(event)
-            except BaseException:
-                self._drop(f"{hop.address} crashed")
-                raise
-            if inspect.isawaitable(result):
-                return finish_later(result)
-            self._finish(place)
+    def _begin(self, place: int, _event: Event) -> int | None:
+        """The hop handles its next event: the place, if that is the probe."""
+        if self._place != place or self._inside:
             return None
+        if self._ahead:
+            self._ahead -= 1
+            return None
+        self._inside, self._began = True, perf_counter()
+        return place
 
-        async def finish_later(handling: Awaitable[None]) -> None:
-            try:
-                await handling
-            except BaseException:
-                self._drop(f"{hop.address} crashed")
-                raise
+    def _end_handling(self, place: int, crashed: bool) -> None:
+        if crashed:
+            self._drop(f"{self._hops[place].address} crashed")
+        else:
             self._finish(place)
-
-        return handle
 
     def _finish(self, place: int) -> None:
         """The handler has returned; unless it has delivered on, the probe is still there."""

@@ -4,12 +4,13 @@ Bytes travel as they are, behind a header, and at an offset that suits arrays of
 
      0        2         3       4         6          8         16         offset
     +--------+---------+-------+---------+----------+---------+- - - - - +- - - -
-    | "eb"   | version | zero  | offset  | length of| cmd     | reply_to | obj
+    | "eb"   | version | flags | offset  | length of| cmd     | reply_to | obj
     |        |   (1)   |       |         | reply_to |         |          |
     +--------+---------+-------+---------+----------+---------+- - - - - +- - - -
 
-Little-endian; cmd is signed; reply_to is MessagePack, and padded with zeros. Every other event is
-a message as pipes carry it (`eventgraph.pipes.wire`), with this one event in it.
+Little-endian; cmd is signed; reply_to is MessagePack, and padded with zeros. With the flag FOLLOWED
+(1) the event is followed: what stands there is [reply_to, [parent, sent]]. Every other event is a
+message as pipes carry it (`eventgraph.pipes.wire`), with this one event in it.
 """
 
 import struct
@@ -18,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from eventgraph.event import Address, Event
+from eventgraph.event import Address, Event, FollowedEvent, TraceContext
 from eventgraph.flows.block import Block
 from eventgraph.pipes.errors import EventFormatError, WireError
 from eventgraph.pipes.wire import UNREADABLE, EventEncoder, Hook, MessageDecoder, encode_message
@@ -26,14 +27,16 @@ from eventgraph.pipes.wire import UNREADABLE, EventEncoder, Hook, MessageDecoder
 MAGIC: Final = b"eb"
 VERSION: Final = 1
 HEADER: Final = struct.Struct("<2sBBHHq")
+FOLLOWED: Final = 0x01  # flag
 ALIGNMENT: Final = 16
 """Bytes that the offset is a multiple of: as much as any number in an array wants."""
 MAX_REPLY_TO: Final = 0xFFFF - ALIGNMENT - HEADER.size  # bytes
 
 Data = bytes | bytearray | memoryview
 
-_pack_address = msgspec.msgpack.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 _unpack_address = msgspec.msgpack.Decoder(Address).decode
+_unpack_followed = msgspec.msgpack.Decoder(tuple[Address | None, TraceContext]).decode
 _PLAIN: Final = (Any, bytes, memoryview)
 """Payload types that need no check when bytes have come."""
 
@@ -121,11 +124,17 @@ class EventUnpacker:
             if len(message.events) != 1 or message.malformed:
                 raise WireError(f"{len(message.events)} events that are as they should be, not 1")
             return message.events[0]
-        cmd, offset, reply_to = _read_head(data)
+        cmd, offset, reply_to, trace = _read_head(data)
+        obj = self._object(block, data[offset:])
+        if trace is not None:
+            return FollowedEvent(cmd, obj, reply_to, trace=trace)
+        return Event(cmd, obj, reply_to)
+
+    def _object(self, block: Block, data: memoryview) -> Any:
         if self._hand_over:
-            block.data = data[offset:]
-            return Event(cmd, block, reply_to)
-        obj: Any = bytes(data[offset:])
+            block.data = data
+            return block
+        obj: Any = bytes(data)
         if self._type is memoryview:
             obj = memoryview(obj)
         elif self._type not in _PLAIN:
@@ -133,7 +142,7 @@ class EventUnpacker:
                 obj = msgspec.convert(obj, self._type, dec_hook=self._hook)
             except Exception as error:  # the hook is not ours
                 raise WireError(f"bytes in place of {self._type}: {error!r}") from error
-        return Event(cmd, obj, reply_to)
+        return obj
 
 
 def pack_raw(event: Event) -> Packed:
@@ -194,29 +203,36 @@ def flat(data: Data) -> Data:
 
 def _head(event: Event) -> bytes | None:
     """None: it does not fit into one."""
-    reply_to = b"" if event.reply_to is None else _pack_address(event.reply_to)
+    flags, reply_to = 0, b""
+    if isinstance(event, FollowedEvent):
+        flags, reply_to = FOLLOWED, _pack((event.reply_to, event.trace))
+    elif event.reply_to is not None:
+        reply_to = _pack(event.reply_to)
     if len(reply_to) > MAX_REPLY_TO:
         return None
     offset = -(-(HEADER.size + len(reply_to)) // ALIGNMENT) * ALIGNMENT
     try:
-        header = HEADER.pack(MAGIC, VERSION, 0, offset, len(reply_to), event.cmd)
+        header = HEADER.pack(MAGIC, VERSION, flags, offset, len(reply_to), event.cmd)
     except struct.error:
         return None
     return (header + reply_to).ljust(offset, b"\0") if reply_to else header
 
 
-def _read_head(data: memoryview) -> tuple[int, int, Address | None]:
-    """``cmd``, where ``obj`` begins, ``reply_to``."""
+def _read_head(data: memoryview) -> tuple[int, int, Address | None, TraceContext | None]:
+    """``cmd``, where ``obj`` begins, ``reply_to``, and what is said of a followed event."""
     if len(data) < HEADER.size:
         raise WireError(f"{len(data)} bytes are too few for an event")
-    _, version, _, offset, length, cmd = HEADER.unpack_from(data)
+    _, version, flags, offset, length, cmd = HEADER.unpack_from(data)
     if version != VERSION:
         raise WireError(f"an event of version {version}; this side speaks {VERSION}")
     if not HEADER.size + length <= offset <= len(data):
         raise WireError("an event whose parts do not fit into its block")
     if not length:
-        return cmd, offset, None
+        return cmd, offset, None, None
+    packed = data[HEADER.size : HEADER.size + length]
     try:
-        return cmd, offset, _unpack_address(data[HEADER.size : HEADER.size + length])
+        if flags & FOLLOWED:
+            return cmd, offset, *_unpack_followed(packed)
+        return cmd, offset, _unpack_address(packed), None
     except UNREADABLE as error:
         raise WireError(f"not an address: {error}") from error

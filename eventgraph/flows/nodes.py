@@ -8,7 +8,7 @@ from typing import Any
 
 from eventgraph.counts import Counts, RemoteLink
 from eventgraph.delegate import NodeDelegate
-from eventgraph.event import Address, Event
+from eventgraph.event import Address, Event, FollowedEvent
 from eventgraph.flows.consumer import MAX_UNREAD, Consumer
 from eventgraph.flows.errors import (
     BlockTooLargeError,
@@ -26,10 +26,12 @@ from eventgraph.flows.event_wire import (
 )
 from eventgraph.flows.options import SlowConsumer
 from eventgraph.flows.provider import Provider
+from eventgraph.following import arriving, departing
 from eventgraph.lifecycle.own_task import OwnTask
 from eventgraph.member import LinkWatcher, Member
 from eventgraph.node import Node
 from eventgraph.pipes.errors import EventFormatError
+from eventgraph.pipes.nodes import broadcast_within
 
 _logger = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class _FlowNode(Node, ABC):
         super().__init__(scope, name)
         self.rejected: Counter[str] = Counter()
         """What was not passed on, by reason."""
+        self._member: Member
 
     def _reject(self, reason: str, error: Exception) -> None:
         if not self.rejected[reason]:
@@ -53,6 +56,7 @@ class _FlowNode(Node, ABC):
         """What the snapshot shows of its ways out."""
 
     def take_part(self, member: Member) -> LinkWatcher | None:
+        self._member = member
         member.remote_links = self._remote_links
         return None
 
@@ -108,7 +112,7 @@ class FlowProviderNode(_FlowNode):
     def on_event(self, event: Event) -> None:
         self._check_open()
         try:
-            packed = self._pack(event)
+            packed = self._pack(departing(self._member, event))
             if packed is not None:
                 data, head, timestamp = packed
                 self.provider.offer(data, timestamp, head=head)
@@ -118,7 +122,7 @@ class FlowProviderNode(_FlowNode):
     async def _send(self, event: Event) -> None:
         self._check_open()
         try:
-            packed = self._pack(event)
+            packed = self._pack(departing(self._member, event))
             if packed is not None:
                 data, head, timestamp = packed
                 await self.provider.send(data, timestamp, head=head)
@@ -215,7 +219,6 @@ class FlowConsumerNode(_FlowNode):
             self._unpack = EventUnpacker(payload_type, hand_over=hand_over)
         self._delegate: NodeDelegate
         self._task: OwnTask | None = None
-        self._member: Member
 
     def on_enter(self, delegate: NodeDelegate) -> None:
         self._delegate = delegate
@@ -230,9 +233,12 @@ class FlowConsumerNode(_FlowNode):
             event = await self._receive()
             if event is None:
                 continue
-            if patience:
-                for link in delegate.links:
-                    await delegate.deliver_within(link, event, patience)
+            if isinstance(event, FollowedEvent):
+                with arriving(self._member, event) as plain:
+                    await broadcast_within(delegate, plain, patience)
+                del plain
+            elif patience:
+                await broadcast_within(delegate, event, patience)
             else:
                 delegate.broadcast(event)
             del event  # it may be a block that holds its slot, and the next may be long in coming
@@ -257,10 +263,6 @@ class FlowConsumerNode(_FlowNode):
         if self._task is not None:
             self._task.cancel()
         self.consumer.close(FlowClosedError(f"{self.name}@{self.scope} has left"))
-
-    def take_part(self, member: Member) -> LinkWatcher | None:
-        self._member = member
-        return super().take_part(member)
 
     def _remote_links(self) -> Iterator[RemoteLink]:
         statistics = self.consumer.statistics()

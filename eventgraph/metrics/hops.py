@@ -18,6 +18,7 @@ import trio
 from prometheus_client import Metric
 from prometheus_client.core import HistogramMetricFamily
 
+from eventgraph.busy_links import Link, busy_links
 from eventgraph.errors import GraphError
 from eventgraph.event import Address
 from eventgraph.graph import Graph
@@ -27,8 +28,6 @@ from eventgraph.tracing import Trace
 
 PERIOD: Final = 1.0
 """Seconds."""
-SENDERS: Final = 200
-"""Whose links are looked at in a period."""
 LINKS: Final = 5
 """That are traced in a period."""
 WINDOW: Final = 0.1
@@ -41,8 +40,6 @@ BOUNDS: Final = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.5)
 MAX_TYPES: Final = 32
 """Of nodes that are told apart: each has two histograms. The others are `OTHER`."""
 OTHER: Final = "other"
-
-Link = tuple[Address, Address]
 
 
 class HopCollector(TrioCollector):
@@ -66,13 +63,7 @@ class HopCollector(TrioCollector):
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            addresses = self._graph.addresses
-            senders = self._random.sample(addresses, min(SENDERS, len(addresses)))
-            before = self._graph.traffic(senders)
-            await trio.sleep(self._period)
-            now = self._graph.traffic(senders)
-            grown = {link: count - before.get(link, count) for link, count in now.items()}
-            for link in self._draw({link: count for link, count in grown.items() if count > 0}):
+            for link in self._draw(await busy_links(self._graph, self._period, self._random)):
                 await self._sample(link)
 
     def _draw(self, busy: Mapping[Link, int]) -> Iterator[Link]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from eventgraph.counts import Counts, RemoteLink
 from eventgraph.delegate import NodeDelegate
-from eventgraph.event import Address, Event
+from eventgraph.event import Address, Event, FollowedEvent
+from eventgraph.following import arriving, departing
 from eventgraph.lifecycle.own_task import OwnTask
 from eventgraph.member import LinkWatcher
 from eventgraph.member import Member as GraphMember
@@ -31,10 +32,11 @@ class DestinationNode(Node):
         self.destination = destination
         self.rejected: Counter[str] = Counter()
         """Events that could not travel, by reason: format, too_large."""
+        self._graph_member: GraphMember
 
     def on_event(self, event: Event) -> None:
         try:
-            self.destination.deliver(event)
+            self.destination.deliver(departing(self._graph_member, event))
         except EventFormatError as error:
             self._reject("format", error)
         except EventTooLargeError as error:
@@ -50,6 +52,7 @@ class DestinationNode(Node):
         self.destination.end_soon()
 
     def take_part(self, member: GraphMember) -> LinkWatcher | None:
+        self._graph_member = member
         member.remote_links = self._remote_links
         return None
 
@@ -96,9 +99,11 @@ class GroupNode(Node):
     async def _pass_on(self) -> None:
         delegate, patience = self._delegate, self.patience
         async for event in self.member:
-            if patience:
-                for link in delegate.links:
-                    await delegate.deliver_within(link, event, patience)
+            if isinstance(event, FollowedEvent):
+                with arriving(self._graph_member, event) as plain:
+                    await broadcast_within(delegate, plain, patience)
+            elif patience:
+                await broadcast_within(delegate, event, patience)
             else:
                 delegate.broadcast(event)
         raise GroupLeftError(f"{self.member.label} has left")
@@ -130,6 +135,19 @@ class GroupNode(Node):
                 {"returned": counts.returned} if counts.returned else {},
             ),
         )
+
+
+async def broadcast_within(delegate: NodeDelegate, event: Event, patience: float) -> None:
+    """Deliver to every output link that is up.
+
+    Args:
+        patience: seconds to wait for room at each that has none.
+    """
+    if not patience:
+        delegate.broadcast(event)
+        return
+    for link in delegate.links:
+        await delegate.deliver_within(link, event, patience)
 
 
 def _sent(pipe: PipeStatistics) -> Counts:

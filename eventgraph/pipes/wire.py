@@ -14,6 +14,7 @@ A message on a pipe::
     +---------------------------------------------------------------+
     |   MessagePack: an array of events {cmd, obj, reply_to} ...
 
+In place of an event that is followed (`eventgraph.telemetry`) stands [event, [parent, sent]].
 A message without events is a sign of life. In ``raw`` mode there is none of this: the bytes of
 an event's ``obj`` are the message, as any SP or ZMTP program sends it.
 """
@@ -25,7 +26,7 @@ from typing import Annotated, Any, Optional
 
 import msgspec
 
-from eventgraph.event import Address, Event
+from eventgraph.event import Address, Event, FollowedEvent, TraceContext
 from eventgraph.pipes.errors import EventFormatError, WireError
 from eventgraph.pipes.options import MAX_EVENTS, MAX_NAME
 
@@ -60,6 +61,8 @@ class EventEncoder:
         if not isinstance(event, Event) or type(event.cmd) is not int:
             raise EventFormatError(f"{event!r} cannot travel: give an Event whose cmd is an int")
         try:
+            if isinstance(event, FollowedEvent):
+                return self._encode((event.plain, event.trace))
             return self._encode(event)
         except Exception as error:  # the hook is not ours
             raise EventFormatError(f"event {event.cmd} cannot travel: {error!r}") from error
@@ -109,7 +112,8 @@ class MessageDecoder:
                 frozen=True,
             )
         self._decode = msgspec.msgpack.Decoder(list[event_type], dec_hook=hook).decode
-        self._decode_one = msgspec.msgpack.Decoder(event_type, dec_hook=hook).decode
+        one_type = event_type | tuple[event_type, TraceContext]
+        self._decode_one = msgspec.msgpack.Decoder(one_type, dec_hook=hook).decode
 
     def decode(self, message: bytes | memoryview) -> Message:
         """Read a message; events in it that are not as they should be are counted, and left out.
@@ -130,11 +134,14 @@ class MessageDecoder:
             raise WireError(f"{_count(body)} events in a message; {MAX_EVENTS} are allowed")
         try:
             return Message(epoch, sequence, redelivered, self._decode(body))
-        except Exception:  # the hook is not ours, nor are types that check themselves
+        except (
+            Exception
+        ):  # one is followed; the hook is not ours, nor are types that check themselves
             events, places, malformed = self._decode_each(body)
             return Message(epoch, sequence, redelivered, events, places, malformed)
 
     def _decode_each(self, body: bytes | memoryview) -> tuple[list[Event], list[int], int]:
+        """For messages in which some cannot be read, or are followed."""
         try:
             parts = _PARTS.decode(body)
         except UNREADABLE as error:
@@ -143,9 +150,16 @@ class MessageDecoder:
         places: list[int] = []
         for place, part in enumerate(parts):
             with suppress(Exception):
-                events.append(self._decode_one(part))
+                events.append(_followed(self._decode_one(part)))
                 places.append(place)
         return events, places, len(parts) - len(events)
+
+
+def _followed(found: Event | tuple[Event, TraceContext]) -> Event:
+    if isinstance(found, Event):
+        return found
+    event, trace = found
+    return FollowedEvent(event.cmd, event.obj, event.reply_to, trace=trace)
 
 
 def _count(body: bytes | memoryview) -> int:

@@ -51,6 +51,7 @@ def test_libraries_stay_in_their_layer() -> None:
         ("numpy", "flows.conversion"),
         ("cryptography", "flows.authentication"),
         ("prometheus_client", "metrics"),
+        ("opentelemetry", "telemetry"),
     ):
         where = outside("eventgraph", library)
         assert where
