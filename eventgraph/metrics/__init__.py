@@ -6,6 +6,7 @@
     hops          what events wait, and what handling them takes: a few of them
     lag           how late a timer fires: what everything in this thread waits for
     process       what the process has open
+    traces        how many events are followed for OpenTelemetry
     collector     reads in the graph's thread, whoever asks
     distribution  a histogram      ratchet  totals that never fall
 
@@ -18,3 +19,4 @@ from eventgraph.metrics.graph import GraphCollector as GraphCollector
 from eventgraph.metrics.hops import HopCollector as HopCollector
 from eventgraph.metrics.lag import LagCollector as LagCollector
 from eventgraph.metrics.process import process_collectors as process_collectors
+from eventgraph.metrics.traces import TraceCollector as TraceCollector

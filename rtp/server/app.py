@@ -8,6 +8,8 @@ import trio
 from prometheus_client.registry import Collector
 
 from eventgraph import Graph
+from eventgraph.metrics import TraceCollector
+from eventgraph.metrics.traces import TraceCounts
 from eventgraph.streams import Streams
 from rtp.logs.output import LogOutput
 from rtp.metrics.logs import LogCollector
@@ -27,6 +29,7 @@ from .rules import open_rules
 from .status import Status
 from .systemd import Notifier
 from .token import find_token
+from .traces import open_traces
 from .watching import watching
 from .welcome import Running
 
@@ -64,8 +67,9 @@ async def run_server(
             async with (
                 open_calls(graph, network, config, admission.check) as calls,
                 watching(graph, config.watchdog) as watchdog,
+                open_traces(graph, config.traces) as traces,
                 open_metrics(
-                    graph, network, config.metrics, watchdog, _collectors(calls, log)
+                    graph, network, config.metrics, watchdog, _collectors(calls, traces, log)
                 ) as metrics,
                 trio.open_nursery() as edge,
             ):
@@ -105,7 +109,10 @@ async def run_server(
                 edge.cancel_scope.cancel()
 
 
-def _collectors(calls: Calls, log: LogOutput | None) -> Iterator[Collector]:
+def _collectors(
+    calls: Calls, traces: TraceCounts | None, log: LogOutput | None
+) -> Iterator[Collector]:
     yield from calls.collectors
+    yield TraceCollector(traces)
     if log is not None:
         yield LogCollector(log)

@@ -11,6 +11,8 @@ from typing import Annotated, Final, Literal, Self
 
 import msgspec
 
+from rtp.node_address import NodeAddressError, parse_address
+
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 """UDP or TCP; 0: the system picks a free one."""
 
@@ -30,7 +32,18 @@ Command = Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
 """A program and its arguments."""
 
 
-class Host(str):
+class FormedText(str):
+    """A text of a certain form, checked when it is made.
+
+    Attributes:
+        expected: what it looks like, in words.
+    """
+
+    __slots__ = ()
+    expected: str
+
+
+class Host(FormedText):
     """A numeric IP address; names are not looked up, for which of theirs would it be?"""
 
     __slots__ = ()
@@ -47,7 +60,7 @@ class Host(str):
 LOOPBACK = Host("127.0.0.1")
 
 
-class Token(str):
+class Token(FormedText):
     """A bearer token; it does not show itself (RFC 6750 §2.1)."""
 
     __slots__ = ()
@@ -67,7 +80,7 @@ class Token(str):
 NO_TOKEN = str.__new__(Token)
 
 
-class Origin(str):
+class Origin(FormedText):
     """Where pages come from (RFC 6454): scheme, host and, if it is not the usual one, port."""
 
     __slots__ = ()
@@ -80,6 +93,38 @@ class Origin(str):
         """Raises: ValueError: it is none."""
         if not cls._FORM.fullmatch(text):
             raise ValueError(f"expected {cls.expected}, got {text!r}")
+        return super().__new__(cls, text)
+
+
+class CollectorUrl(FormedText):
+    """Of what takes traces by OTLP over HTTP."""
+
+    __slots__ = ()
+    expected = "a URL such as http://127.0.0.1:4318/v1/traces"
+    _FORM: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[!-~]*)?")
+
+    def __new__(cls, text: str) -> Self:
+        """Raises: ValueError: it is none."""
+        if not cls._FORM.fullmatch(text):
+            raise ValueError(f"expected {cls.expected}, got {text!r}")
+        return super().__new__(cls, text)
+
+
+NO_COLLECTOR = str.__new__(CollectorUrl)
+
+
+class NodeName(FormedText):
+    """Address of a node, as text."""
+
+    __slots__ = ()
+    expected = "a node, as NAME@SCOPE"
+
+    def __new__(cls, text: str) -> Self:
+        """Raises: ValueError: it is none."""
+        try:
+            parse_address(text)
+        except NodeAddressError:
+            raise ValueError(f"expected {cls.expected}, got {text!r}") from None
         return super().__new__(cls, text)
 
 
@@ -217,6 +262,14 @@ class MetricsConfig(_Table, frozen=True):
     sample_hops: bool = True
 
 
+class TracesConfig(_Table, frozen=True):
+    """Where OpenTelemetry traces of single events go, and how many."""
+
+    endpoint: CollectorUrl = NO_COLLECTOR
+    interval: Annotated[float, msgspec.Meta(ge=0.01, le=3600)] = 1.0  # seconds
+    origins: tuple[NodeName, ...] = ()
+
+
 class GraphConfig(_Table, frozen=True):
     """The event graph."""
 
@@ -264,5 +317,6 @@ class Config(_Table, frozen=True):
     recordings: RecordingsConfig = RecordingsConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()
+    traces: TracesConfig = TracesConfig()
     graph: GraphConfig = GraphConfig()
     demo: DemoConfig = DemoConfig()

@@ -12,11 +12,10 @@ from msgspec import inspect
 
 from rtp.errors import RtpError
 
-from .config import Config, Host, Origin, Token
+from .config import Config, FormedText, Token
 
 _KEY_AT_END: Final = re.compile(r".* - at `\$\.(?P<key>[^`]*)`", re.DOTALL)
 _INDEX: Final = re.compile(r"(\[[^\]]*\])+$")
-_OWN_TYPES: Final = (Host, Origin, Token)
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -51,7 +50,7 @@ def all_keys() -> dict[str, inspect.Type]:
 
 def _make(kind: type, value: Any) -> Any:
     """Let msgspec have our own types; it adds the key to what is raised."""
-    if kind in _OWN_TYPES and isinstance(value, str):
+    if issubclass(kind, FormedText) and isinstance(value, str):
         return kind(value)
     raise ValueError
 
@@ -114,7 +113,7 @@ def describe(kind: inspect.Type) -> str:  # noqa: PLR0911 - one answer a type
         case inspect.LiteralType():
             return "one of " + ", ".join(map(str, kind.values))
         case inspect.CustomType():
-            assert issubclass(kind.cls, Host | Origin | Token)
+            assert issubclass(kind.cls, FormedText)
             return f"{kind.cls.expected}, in quotes"
         case inspect.DictType():
             return f"a table in which each key has {describe(kind.value_type)}"

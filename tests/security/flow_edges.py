@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from eventgraph import Address, Event
+from eventgraph import Address, Event, FollowedEvent, TraceContext
 from eventgraph.flows.audience import Audience
 from eventgraph.flows.authentication.interface import NONCE_SIZE, Nonces, Side
 from eventgraph.flows.authentication.sealing import Sealer
@@ -67,6 +67,9 @@ RECORDS: Final = (
     encode_record(ServerRecord("id", "machine", "tcp://127.0.0.1:5000", 1)),
     encode_record(ClaimRecord("flow", "server", "machine", 7, FORMAT, ProviderOptions())),
 )
+FOLLOWED: Final = FollowedEvent(
+    3, b"payload", Address("s", "n"), trace=TraceContext(f"00-{'1' * 32}-{'2' * 16}-01", 4)
+)
 _packer = EventPacker()
 BLOCKS: Final = tuple(
     packed.head + bytes(packed.data)
@@ -74,6 +77,7 @@ BLOCKS: Final = tuple(
         _packer(Event(5, b"payload", Address("scope", "name"))),
         _packer(Event(5, {"a": [1, None]}, Address("scope", "name"))),
         _packer(Event(-1, b"")),
+        _packer(FOLLOWED),
     )
 )
 ANNOUNCED: Final = (

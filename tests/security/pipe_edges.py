@@ -4,7 +4,7 @@ import random
 from base64 import b64encode
 from typing import Final
 
-from eventgraph import Address, Event
+from eventgraph import Address, Event, FollowedEvent, TraceContext
 from eventgraph.pipes.embedded import protocol as embedded
 from eventgraph.pipes.errors import RegistryError, WireError
 from eventgraph.pipes.etcd import messages as etcd
@@ -37,6 +37,7 @@ _encode = EventEncoder().encode
 EVENTS: Final = [
     Event(1, {"text": ["a", 1.5, None, b"bytes"]}, Address("scope", "name")),
     Event(2, b"payload"),
+    FollowedEvent(3, b"payload", trace=TraceContext(f"00-{'1' * 32}-{'2' * 16}-01", 4)),
 ]
 MESSAGES: Final = (
     encode_message(7, 9, [_encode(event) for event in EVENTS]),
