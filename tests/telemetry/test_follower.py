@@ -1,5 +1,8 @@
 """A follower writes where the time of single events went, and leaves nothing behind."""
 
+from random import Random
+from typing import Any
+
 import pytest
 import trio
 from opentelemetry.sdk.trace import TracerProvider
@@ -8,6 +11,7 @@ from opentelemetry.trace import StatusCode
 
 from eventgraph import Address, Event, Graph, Node, NodeDelegate, RestartPolicy, TracerBusyError
 from eventgraph.listening import TappedChannel
+from eventgraph.restart import Level
 from eventgraph.runner import Runner
 from eventgraph.telemetry import EventFollower
 from eventgraph.telemetry.follower import PATIENCE
@@ -227,6 +231,97 @@ async def test_events_thrown_away_in_a_channel_are_lost_and_not_mistaken(
     assert follower.missed == {"crashed": 1}
     assert len(recorded.of("handler")) == 2
     assert "fragile@test crashed" in caplog.text
+
+
+async def test_a_crash_takes_along_what_waits_behind(
+    autojump_clock: trio.abc.Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorded = Recorded()
+    async with Graph() as graph:
+        source = chain(graph, Relay("test", "a"), Fragile("test", "fragile"))
+        graph.link_up(SOURCE, Address("test", "fragile"))
+        await wait_idle(graph)
+        with EventFollower(graph, recorded.provider, origins=[SOURCE]) as follower:
+            await sample(follower, source, Event(13))  # it comes both ways, and then its turn
+        assert follower.missed == {"crashed": 2}
+    assert "fragile@test crashed" in caplog.text
+
+
+async def test_what_another_node_s_crash_throws_away_is_lost_and_not_mistaken(
+    autojump_clock: trio.abc.Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorded = Recorded()
+    policy = RestartPolicy(max_restarts=1, backoff=0.01, escalate=Level.SCOPE)
+    async with Graph() as graph:
+        source = graph.add_node(Node("test", "source"))
+        graph.supervise(lambda: Waiting("pair", "slow"), policy)
+        graph.supervise(lambda: Fragile("pair", "fragile"), policy)
+        link = source.request_link_up("pair", "slow")
+        crash = source.request_link_up("pair", "fragile")
+        await wait_idle(graph)
+        with EventFollower(graph, recorded.provider, origins=[SOURCE]) as follower:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(follower.run)
+                source.deliver(crash, Event(13))
+                await trio.sleep(0.9)
+                source.deliver(link, Event(1))
+                await trio.sleep(0.2)
+                source.deliver(link, Event(2))  # followed, and waits for the first
+                source.deliver(crash, Event(13))
+                await trio.sleep(0.1)  # the scope is restarted
+                source.deliver(link, Event(3))
+                await trio.sleep(0.6)
+                nursery.cancel_scope.cancel()
+            assert nothing_is_left(graph)
+        assert follower.missed == {"lost": 1}
+    assert recorded.of("handler") == []
+    assert "fragile@pair crashed" in caplog.text
+
+
+async def test_only_one_event_of_an_origin_is_followed_at_a_time(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    recorded = Recorded()
+    async with Graph() as graph:
+        source = chain(graph, Node("test", "a"))
+        graph.add_node(Node("test", "b"))
+        to_a, to_b = *source.links, source.request_link_up("test", "b")
+        await wait_idle(graph)
+        with EventFollower(graph, recorded.provider, origins=[SOURCE]) as follower:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(follower.run)
+                await trio.sleep(1.5)
+                source.deliver(to_a, Event(1))
+                source.deliver(to_b, Event(2))
+                await trio.sleep(0.1)
+                nursery.cancel_scope.cancel()
+        assert nothing_is_left(graph)
+    assert [span.name for span in recorded.of("handler")] == ["a@test"]
+
+
+async def test_no_trace_begins_with_an_event_that_is_followed_already(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    class InTurn(Random):
+        def choice(self, seq: Any) -> Any:
+            return next(turns)
+
+    turns = iter([SOURCE, *[Address("test", "a")] * 100])
+    recorded = Recorded()
+    async with Graph() as graph:
+        source = chain(graph, Waiting("test", "a"), Node("test", "b"))
+        await wait_idle(graph)
+        options = {"origins": [SOURCE], "interval": 0.2, "random": InTurn()}
+        with EventFollower(graph, recorded.provider, **options) as follower:  # type: ignore[arg-type]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(follower.run)
+                await trio.sleep(0.3)
+                source.broadcast(Event(1))
+                await trio.sleep(1)
+                nursery.cancel_scope.cancel()
+        assert nothing_is_left(graph)
+        assert follower.begun == 1
+    assert len(recorded.of("handler")) == 2
 
 
 async def test_no_more_are_under_way_than_allowed(autojump_clock: trio.abc.Clock) -> None:
