@@ -3,8 +3,8 @@
 Hypercorn's protocol is used, its loop around it is not. That also speaks HTTP/2 and WebSocket with
 anybody who asks for it, and a broken way to ask raises; it has no end for a request that never
 becomes whole, once its head has come; and nobody outside learns for whom it waits. Here a client
-has `HEAD_LIMIT` for the head of a request (the gate has a limit for its body), and `waiting` tells
-whether the next word is the client's.
+has `HEAD_LIMIT` for the head of a request (the gate has a limit for its body), may be idle for
+`IDLE_LIMIT` between two of them, and `waiting` tells whether the next word is the client's.
 """
 
 import logging
@@ -27,7 +27,11 @@ Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 HANDSHAKE_LIMIT: Final = 5.0
 """Seconds for that of TLS."""
 HEAD_LIMIT: Final = 5.0
-"""Seconds without a whole head of a request, at the beginning or after an answer."""
+"""Seconds for the head of a request, from the beginning of the connection or of the head."""
+IDLE_LIMIT: Final = 75.0
+"""Seconds between an answer and the next request. Longer than proxies and clients keep an idle
+connection (60 s is usual): who closes it must be the one who sends, for a request that meets the
+server's close is lost."""
 CLOSE_LIMIT: Final = 1.0
 """Seconds for the last word of TLS, to a client that may not read."""
 CHUNK: Final = 1 << 16  # bytes that are read at once
@@ -83,6 +87,7 @@ class Connection:
         self._reading = trio.CancelScope()
         self._all = trio.CancelScope(shield=True)
         self._sending = trio.Lock()
+        self._idle = False  # nothing has come since the last answer
 
     @property
     def waiting(self) -> bool:
@@ -155,6 +160,9 @@ class Connection:
                 data = await self._stream.receive_some(CHUNK)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
+            if self._idle:
+                self._idle = False
+                self._reading.deadline = trio.current_time() + HEAD_LIMIT
             async with self._turns:
                 await trio.lowlevel.checkpoint()
             await protocol.handle(RawData(bytes(data)))
@@ -171,10 +179,18 @@ class Connection:
                     except (trio.BrokenResourceError, trio.ClosedResourceError):
                         self._reading.cancel()  # what is made of it then is told to nobody
             case Updated():
-                now = trio.current_time()
-                self._reading.deadline = now + HEAD_LIMIT if event.idle else float("inf")
+                self._reading.deadline = self._deadline(event.idle)
             case Closed():
                 self._reading.cancel()
+
+    def _deadline(self, idle: bool) -> float:
+        """Until when the client must have said what it has to say."""
+        assert self._protocol is not None
+        if not idle:
+            return float("inf")
+        begun = bool(self._protocol.connection.trailing_data[0])
+        self._idle = not begun
+        return trio.current_time() + (HEAD_LIMIT if begun else IDLE_LIMIT)
 
     async def _close(self) -> None:
         with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_LIMIT):

@@ -33,6 +33,9 @@ MAX_OF_SECTION: Final = {
 }
 """Lines of one attribute in a media section. Chromium offers some 40 formats of video."""
 
+KINDS: Final = frozenset({"audio", "video", "application"})
+"""Of media sections: for another one aiortc has no transport, and does not notice."""
+
 _ATTRIBUTE: Final = re.compile(r"a=([^:\s]+)(?::(\S+))?")
 
 
@@ -44,10 +47,11 @@ def check_description(text: str) -> list[str]:
     Returns:
         the kinds of its media sections, in their order.
     Raises:
-        SdpError: it has too much of something, or a group of sections that are not there.
+        SdpError: it has too much of something, a section of an unknown kind, or a group of sections
+            that are not there.
     """
     kinds: list[str] = []
-    mids: set[str] = set()
+    mids: dict[str, int] = {}  # and their sections
     bundled: set[str] = set()
     seen: Counter[str] = Counter()
     for line in re.split(r"\r?\n", text):
@@ -55,6 +59,8 @@ def check_description(text: str) -> list[str]:
             raise SdpError(f"a line has {len(line)} characters, more than {MAX_LINE}")
         if line.startswith("m="):
             kinds.append(line[2:].partition(" ")[0])
+            if kinds[-1] not in KINDS:
+                raise SdpError(f"a section of {kinds[-1]!r}: offer {', '.join(sorted(KINDS))}")
             seen.clear()
         found = _ATTRIBUTE.match(line)
         if found is None:
@@ -62,16 +68,18 @@ def check_description(text: str) -> list[str]:
         name, value = found.groups("")
         match name:
             case "mid" if value in mids:
-                raise SdpError(f"two media sections have a=mid:{value}")
+                raise SdpError(f"a=mid:{value} is there twice")
+            case "mid" if not kinds or len(kinds) in mids.values():  # RFC 5888 §4
+                raise SdpError(f"a=mid:{value}: each media section has one, and nothing else")
             case "mid":
-                mids.add(value)
+                mids[value] = len(kinds)
             case "group" if value == "BUNDLE":
                 bundled.update(line.split()[1:])
             case _:
                 _count(seen, name, value)
     if not 1 <= len(kinds) <= MAX_MEDIA:
         raise SdpError(f"{len(kinds)} media sections: offer 1 to {MAX_MEDIA}")
-    if missing := bundled - mids:
+    if missing := bundled - mids.keys():
         raise SdpError(f"a=group:BUNDLE names {missing.pop()!r}, and no section has that a=mid")
     return kinds
 

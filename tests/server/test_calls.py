@@ -496,7 +496,10 @@ async def test_watcher_without_the_codec_of_the_stream_is_told() -> None:
         (lambda offer: offer + "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" * 99, "64 are"),
         (lambda offer: offer + "a=candidate:1 1 udp 1 x.local 9 typ host\r\n" * 9, "mDNS"),
         (lambda offer: offer + "a=" + "x" * 5000, "a line has 5002 characters"),
-        (lambda offer: offer + "a=mid:0\r\n", "two media sections have a=mid:0"),
+        (lambda offer: offer + "a=mid:0\r\n", "a=mid:0 is there twice"),
+        (lambda offer: offer + "a=mid:1\r\n", "each media section has one"),
+        (lambda offer: "a=mid:0\r\n" + offer, "each media section has one"),
+        (lambda offer: offer.replace("m=audio", "m=odour"), "a section of 'odour'"),
     ],
 )
 async def test_description_that_would_cost_too_much_is_refused_before_it_does(

@@ -283,6 +283,51 @@ async def test_request_whose_head_does_not_come_is_cut_off(
                 await trio.sleep(0.01)
 
 
+ASKING = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+
+async def test_idle_connection_outlives_the_limit_of_a_head(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A proxy keeps its connections; a request that meets our close would be lost."""
+    monkeypatch.setattr(connection, "HEAD_LIMIT", 0.1)
+    assert connection.IDLE_LIMIT > 60
+    async with Graph() as graph, serving(graph) as url, await connect(url) as stream:
+        for _ in range(3):
+            await stream.send_all(ASKING)
+            answer = b""
+            with trio.fail_after(EXIT_LIMIT):
+                while not answer.endswith(b"ok\n"):
+                    received = await stream.receive_some()
+                    assert received
+                    answer += received
+            await trio.sleep(0.3)
+
+
+@pytest.mark.parametrize("start", [b"G", ASKING + b"G"], ids=["later", "with the one before"])
+async def test_head_that_has_begun_after_an_answer_has_its_limit(
+    start: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_LIMIT", 0.2)
+    async with Graph() as graph, serving(graph) as url, await connect(url) as stream:
+        await stream.send_all(ASKING)
+        with trio.fail_after(EXIT_LIMIT), suppress(trio.BrokenResourceError):
+            assert b" 200 " in await stream.receive_some()
+            await stream.send_all(start)
+            for letter in itertools.cycle(b"ET / HTTP/1.1\r\nx: "):
+                await stream.send_all(bytes((letter,)))
+                await trio.sleep(0.01)
+
+
+async def test_connection_that_stays_idle_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "IDLE_LIMIT", 0.1)
+    async with Graph() as graph, serving(graph) as url, await connect(url) as stream:
+        await stream.send_all(ASKING)
+        with trio.fail_after(EXIT_LIMIT):
+            answer = b"".join([data async for data in stream])
+        assert b" 200 " in answer
+
+
 async def test_request_whose_body_does_not_come_is_answered_408(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
