@@ -13,6 +13,7 @@ import trio
 
 from eventgraph.dispatch import Dispatcher
 from eventgraph.event import Address
+from eventgraph.following import Follower
 from eventgraph.link import Tally, Vertex
 from eventgraph.observer import Observer
 from eventgraph.topology import Topology
@@ -97,7 +98,7 @@ class Runtime:
         self.thread_lock = threading.Lock()
         self.retired_threads = Tally()
         self.tracer: object = None  # who follows events at present; one at a time
-        self.follower: object = None  # who follows them beyond the graph: see `following`
+        self.follower: Follower | None = None
 
     def report_crash(self, address: Address, hook: str, error: BaseException) -> None:
         """Log and keep what a hook of this node raised; whatever the exception does."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from eventgraph.counts import Counts, RemoteLink
+from eventgraph.crossing import departing, hand_on
 from eventgraph.delegate import NodeDelegate
 from eventgraph.event import Address, Event, FollowedEvent
 from eventgraph.flows.consumer import MAX_UNREAD, Consumer
@@ -26,12 +27,10 @@ from eventgraph.flows.event_wire import (
 )
 from eventgraph.flows.options import SlowConsumer
 from eventgraph.flows.provider import Provider
-from eventgraph.following import arriving, departing
 from eventgraph.lifecycle.own_task import OwnTask
 from eventgraph.member import LinkWatcher, Member
 from eventgraph.node import Node
 from eventgraph.pipes.errors import EventFormatError
-from eventgraph.pipes.nodes import broadcast_within
 
 _logger = logging.getLogger(__name__)
 
@@ -233,12 +232,8 @@ class FlowConsumerNode(_FlowNode):
             event = await self._receive()
             if event is None:
                 continue
-            if isinstance(event, FollowedEvent):
-                with arriving(self._member, event) as plain:
-                    await broadcast_within(delegate, plain, patience)
-                del plain
-            elif patience:
-                await broadcast_within(delegate, event, patience)
+            if patience or isinstance(event, FollowedEvent):
+                await hand_on(self._member, delegate, event, patience)
             else:
                 delegate.broadcast(event)
             del event  # it may be a block that holds its slot, and the next may be long in coming

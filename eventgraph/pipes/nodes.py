@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from eventgraph.counts import Counts, RemoteLink
+from eventgraph.crossing import departing, hand_on
 from eventgraph.delegate import NodeDelegate
 from eventgraph.event import Address, Event, FollowedEvent
-from eventgraph.following import arriving, departing
 from eventgraph.lifecycle.own_task import OwnTask
 from eventgraph.member import LinkWatcher
 from eventgraph.member import Member as GraphMember
@@ -99,11 +99,8 @@ class GroupNode(Node):
     async def _pass_on(self) -> None:
         delegate, patience = self._delegate, self.patience
         async for event in self.member:
-            if isinstance(event, FollowedEvent):
-                with arriving(self._graph_member, event) as plain:
-                    await broadcast_within(delegate, plain, patience)
-            elif patience:
-                await broadcast_within(delegate, event, patience)
+            if patience or isinstance(event, FollowedEvent):
+                await hand_on(self._graph_member, delegate, event, patience)
             else:
                 delegate.broadcast(event)
         raise GroupLeftError(f"{self.member.label} has left")
@@ -135,19 +132,6 @@ class GroupNode(Node):
                 {"returned": counts.returned} if counts.returned else {},
             ),
         )
-
-
-async def broadcast_within(delegate: NodeDelegate, event: Event, patience: float) -> None:
-    """Deliver to every output link that is up.
-
-    Args:
-        patience: seconds to wait for room at each that has none.
-    """
-    if not patience:
-        delegate.broadcast(event)
-        return
-    for link in delegate.links:
-        await delegate.deliver_within(link, event, patience)
 
 
 def _sent(pipe: PipeStatistics) -> Counts:

@@ -32,7 +32,7 @@ from eventgraph.busy_links import busy_links
 from eventgraph.errors import NodeNotFoundError, TracerBusyError
 from eventgraph.event import Address, TraceContext
 from eventgraph.graph import Graph
-from eventgraph.link import Link
+from eventgraph.link import Link, Vertex
 from eventgraph.listening import Entry
 from eventgraph.member import Member
 from eventgraph.runner import Runner
@@ -94,7 +94,7 @@ class EventFollower:
         self._limit = limit
         self._rate = rate
         self._random = random or Random()
-        self._stops: dict[Member, Stop] = {}
+        self._stops: dict[Vertex, Stop] = {}
         self._under_way = 0
         self._second = self._came = 0
 
@@ -154,17 +154,18 @@ class EventFollower:
 
     # What is under way
 
-    def departing(self, member: Member) -> TraceContext | None:
+    def departing(self, sender: Vertex) -> TraceContext | None:
         """What to send along, if the event that the node handles just now is followed."""
-        stop = self._stops.get(member)
+        stop = self._stops.get(sender)
         if stop is None or stop.handling is None:
             return None
         return stop.handling.depart()
 
     @contextmanager
-    def arriving(self, member: Member, trace: TraceContext) -> Iterator[None]:
+    def arriving(self, receiver: Vertex, trace: TraceContext) -> Iterator[None]:
         """Within it, what the node delivers is what has come."""
-        handling = self._arrive(member, trace)
+        assert isinstance(receiver, Member)
+        handling = self._arrive(receiver, trace)
         try:
             yield
         finally:
