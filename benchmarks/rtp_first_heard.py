@@ -21,7 +21,7 @@ from benchmarks.rtp_datagrams import BatchSocket
 from benchmarks.rtp_device import OnItsOwnCore, free_ports
 from benchmarks.rtp_load import TICKS
 from benchmarks.rtp_mix_load import PACKET
-from rtp.g711 import decode_pcmu, encode_pcmu
+from rtp.audio.g711 import decode_pcmu, encode_pcmu
 
 GOAL: Final = 0.06  # seconds
 PACKET_TIME: Final = 0.02

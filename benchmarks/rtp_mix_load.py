@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.rtp_datagrams import Arrived, BatchSocket
 from benchmarks.rtp_device import cpu_seconds
 from benchmarks.rtp_load import STEP, TICKS
-from rtp.g711 import decode_pcmu, encode_pcmu
+from rtp.audio.g711 import decode_pcmu, encode_pcmu
 
 RATE: Final = 50  # packets a second
 WARM_UP: Final = 1.5  # seconds until what is heard counts: jitter buffers begin

@@ -19,7 +19,7 @@ from benchmarks.measure import Case, VerificationError
 from benchmarks.real_time import patiently
 from eventgraph import Address, Event, Graph, Node
 from rtp.media import PCM, RTP, AudioFrame
-from rtp.mixed_frame import MixedFrame
+from rtp.mixing.mixed_frame import MixedFrame
 from rtp.nodes import AudioEncoder, AudioMixer, MixerInput
 from rtp.payload_format import PayloadFormat
 

@@ -14,23 +14,22 @@ From the top down, each layer needing only those below it::
     outgoing  reception  latch         what it sends; what it counts; whom it listens to
     rtcp_reporter  rtcp_interval  rtcp reports, and when
     sdp  sdp_parser                    offer and answer
-    packet_voice  frame_voice  voice   a party of a room, heard frame by frame
-    mixing  mixed_frame                a room's frame, and who hears what of it
+    mixing                             a room's frame, and who hears what of it
     jitter  playout  timeline  transit when which packet is due
-    shared_encoding  frame_encoder     encoders, and who shares them
-    codec_pool  codecs                 sound to payloads and back
     packetizer                         payloads to packets
+    audio                              sound to payloads and back, at any rate
     recording                          sound and pictures to a file
     video                              pictures to packets and back
+    codec_pool                         the threads of codecs
     reorder                            packets in order, for who can wait a little
-    media_file  resampling             sound from files, at any rate
     dtmf_insertion  dtmf               keys of a telephone
-    media  wav  g711  loudness         sound
+    media                              what events between media nodes mean
     packet  audio_level                data on the wire
     payload_format  seqnum
     statistics  drops  errors
 
-``rtp.server`` and ``rtp.cli`` are the edge that people touch.
+``rtp.server`` and ``rtp.cli`` are the edge that people touch, with the commands (``rtp.commands``,
+``rtp.pipes``, ``rtp.flows``, ``rtp.top``) and what they ask (``rtp.remote``).
 """
 
 from importlib import import_module

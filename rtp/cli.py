@@ -2,7 +2,7 @@
 
 Exit status: 0 done, 1 it did not work, 2 the command line was wrong, 130 Ctrl-C.
 
-Nothing heavy is imported here, nor by `rtp.commands`: ``--help`` is quick, and a missing
+Nothing heavy is imported here, nor by `rtp.commands.app`: ``--help`` is quick, and a missing
 extra is a hint rather than a traceback.
 """
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     from cyclopts import CycloptsError
 
-    from rtp.commands import app
+    from rtp.commands.app import app
 
     try:
         status = app(

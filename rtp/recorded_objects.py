@@ -11,7 +11,7 @@ from eventgraph.replay import ObjectCodec, UnrecordableError
 
 from .dtmf import KeyPress
 from .media import AudioFrame, EndOfStream, LevelChange
-from .mixed_frame import MixedFrame
+from .mixing.mixed_frame import MixedFrame
 from .packet import RtpPacket, parse_packet
 
 _ARRAYS: Final = frozenset("biufc")

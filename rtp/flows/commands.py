@@ -9,7 +9,7 @@ from rtp.flows.client_commands import add_client_commands
 from rtp.flows.errors import FlowCommandError
 from rtp.flows.options import RealmOptions
 from rtp.flows.running import in_one_line, run_command
-from rtp.pipe_options import Seconds
+from rtp.pipes.options import Seconds
 
 if TYPE_CHECKING:
     from eventgraph.flows import FlowFormat

@@ -9,7 +9,7 @@ from rtp.flows.errors import FlowCommandError
 from rtp.flows.listing import ID_SHOWN, without
 from rtp.flows.options import RealmOptions
 from rtp.interruption import Interruption
-from rtp.pipe_listing import shown
+from rtp.pipes.listing import shown
 
 
 @dataclass(frozen=True, kw_only=True)

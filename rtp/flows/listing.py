@@ -18,7 +18,7 @@ from eventgraph.flows import (
     MachineListing,
     WaitingListing,
 )
-from rtp.pipe_listing import shown
+from rtp.pipes.listing import shown
 
 ID_SHOWN: Final = 8  # characters of a client's id
 _encode: Final = msgspec.json.Encoder().encode

@@ -10,8 +10,8 @@ import msgspec
 from cyclopts import Group, Parameter
 
 from rtp.flows.errors import FlowCommandError
-from rtp.pipe_options import ENVIRONMENT as REGISTRY_ENVIRONMENT
-from rtp.pipe_options import BindingOptions
+from rtp.pipes.options import ENVIRONMENT as REGISTRY_ENVIRONMENT
+from rtp.pipes.options import BindingOptions
 
 if TYPE_CHECKING:
     from eventgraph.flows import AuthenticationOptions, FlowClient, ServerOptions

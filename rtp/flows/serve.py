@@ -10,7 +10,7 @@ from eventgraph.flows.server.options import encode_options
 from eventgraph.flows.server.program import serve
 from rtp.flows.errors import FlowCommandError
 from rtp.flows.running import begin_logging
-from rtp.pipe_listing import shown
+from rtp.pipes.listing import shown
 
 TRUST = {
     "trust": "every process of this system user; no secret, no certificates",

@@ -3,7 +3,7 @@
 from typing import Final, Protocol
 
 from rtp.errors import RtpError
-from rtp.pipe_lines import LineError, LineSplitter
+from rtp.pipes.lines import LineError, LineSplitter
 
 PREFIX: Final = 4  # bytes of a length, the highest first
 

@@ -8,8 +8,8 @@ import trio
 
 from eventgraph import Event, Node, NodeDelegate
 
+from ..audio.codecs import Decoder, UndecodableError, is_supported, make_decoder
 from ..codec_pool import codec_pool
-from ..codecs import Decoder, UndecodableError, is_supported, make_decoder
 from ..media import END, PCM, RTP, AudioFrame
 from ..packet import RtpPacket
 from ..payload_format import PayloadFormat

@@ -6,14 +6,14 @@ import trio
 
 from eventgraph import Event, Node, NodeDelegate
 
+from ..audio.codecs import make_encoder
+from ..audio.frame_encoder import EncodedSound, FrameEncoder
+from ..audio.shared_encoding import WARM_UP
 from ..codec_pool import codec_pool
-from ..codecs import make_encoder
-from ..frame_encoder import EncodedSound, FrameEncoder
 from ..media import END, PCM, RTP, AudioFrame
-from ..mixed_frame import MixedFrame
+from ..mixing.mixed_frame import MixedFrame
 from ..packetizer import Packetizer
 from ..payload_format import PayloadFormat
-from ..shared_encoding import WARM_UP
 
 
 class AudioEncoder(Node):
@@ -22,7 +22,7 @@ class AudioEncoder(Node):
     Frames may have any length. Timestamps follow theirs; the packet after a gap has the marker.
     The CSRCs of a mix are kept, and packets know their audio level (RFC 6464). After END a new
     SSRC begins: what follows is another source. Behind an `AudioMixer`, all who do not speak
-    share one encoder; see `rtp.shared_encoding`.
+    share one encoder; see `rtp.audio.shared_encoding`.
 
     If the threads are busy the channel fills, and refusals are counted on the link.
 

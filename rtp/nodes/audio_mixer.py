@@ -6,13 +6,13 @@ import trio
 
 from eventgraph import Event
 
-from ..loudness import SILENCE_LEVEL
+from ..audio.loudness import SILENCE_LEVEL
+from ..audio.shared_encoding import SharedMix
 from ..media import PCM, Samples
-from ..mixed_frame import MixedFrame, MixPayloads
-from ..mixing import Limiter, Mix, Room, clip, decode_all
+from ..mixing.mix_minus import Limiter, Mix, Room, clip, decode_all
+from ..mixing.mixed_frame import MixedFrame, MixPayloads
+from ..mixing.voice import JOIN, Decode, Voice, VoiceStatistics
 from ..packet import MAX_CSRC
-from ..shared_encoding import SharedMix
-from ..voice import JOIN, Decode, Voice, VoiceStatistics
 from .paced import PacedNode
 
 

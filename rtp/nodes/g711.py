@@ -1,6 +1,6 @@
 """G711Decoder and G711Encoder: RTP packets of PCMU or PCMA to sound, and back.
 
-Source: RFC 3551 §4.5.14; ITU-T G.711 (the tables are in `rtp.g711`).
+Source: RFC 3551 §4.5.14; ITU-T G.711 (the tables are in `rtp.audio.g711`).
 """
 
 from collections import Counter
@@ -10,11 +10,11 @@ from typing import Final, Literal
 
 from eventgraph import Event, Node, NodeDelegate
 
+from ..audio.g711 import decode_pcma, decode_pcmu, encode_pcma, encode_pcmu
+from ..audio.loudness import level_of
 from ..audio_level import level_octet
-from ..g711 import decode_pcma, decode_pcmu, encode_pcma, encode_pcmu
-from ..loudness import level_of
 from ..media import END, PCM, RTP, AudioFrame, Samples
-from ..mixed_frame import MixedFrame
+from ..mixing.mixed_frame import MixedFrame
 from ..packet import RtpPacket
 from ..packetizer import Packetizer
 from ..payload_format import PCMA, PCMU, PayloadFormat

@@ -7,13 +7,13 @@ import trio
 
 from eventgraph import Event, Node, NodeDelegate
 
-from ..codecs import is_supported
-from ..frame_voice import FrameVoice
+from ..audio.codecs import is_supported
 from ..media import PCM, RTP
+from ..mixing.frame_voice import FrameVoice
+from ..mixing.packet_voice import PacketVoice
+from ..mixing.voice import JOIN
 from ..packet import RtpPacket
-from ..packet_voice import PacketVoice
 from ..payload_format import STATIC_FORMATS, PayloadFormat
-from ..voice import JOIN
 
 _V = TypeVar("_V", PacketVoice, FrameVoice)
 

@@ -8,8 +8,8 @@ import trio
 
 from eventgraph import Event, NodeDelegate
 
+from ..audio.media_file import MediaFile
 from ..media import END, PCM, AudioFrame, EndOfStream, EndReason, Samples
-from ..media_file import MediaFile
 from .paced import PacedNode
 
 _READ_AHEAD: Final = 0.5

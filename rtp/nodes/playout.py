@@ -11,11 +11,11 @@ import trio
 from eventgraph import Event, NodeDelegate
 from eventgraph.parking import ParkedTask
 
+from ..audio.codecs import is_supported
 from ..codec_pool import codec_pool
-from ..codecs import is_supported
 from ..media import END, PCM, RTP, AudioFrame
+from ..mixing.packet_voice import PacketVoice
 from ..packet import RtpPacket
-from ..packet_voice import PacketVoice
 from ..payload_format import STATIC_FORMATS, PayloadFormat
 from ..playout import JitterStatistics
 from .paced import PacedNode

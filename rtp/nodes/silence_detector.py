@@ -7,7 +7,7 @@ import numpy as np
 
 from eventgraph import Event, Node, NodeDelegate
 
-from ..loudness import SILENCE_LEVEL
+from ..audio.loudness import SILENCE_LEVEL
 from ..media import END, PCM, SILENCE, SPEECH, AudioFrame, LevelChange
 
 BLOCK: Final = 0.02

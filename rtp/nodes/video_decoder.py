@@ -8,8 +8,8 @@ import trio
 
 from eventgraph import Event, Node, NodeDelegate
 
+from ..audio.codecs import UndecodableError
 from ..codec_pool import codec_pool
-from ..codecs import UndecodableError
 from ..media import END, KEYFRAME_REQUEST, RTP, VIDEO
 from ..packet import RtpPacket
 from ..payload_format import GRAPH_FORMATS, PayloadFormat

@@ -7,8 +7,8 @@ import trio
 
 from eventgraph import Event, Node
 
+from ..audio.wav import MAX_SAMPLES, WavFile
 from ..media import END, PCM, AudioFrame, Samples
-from ..wav import MAX_SAMPLES, WavFile
 
 
 class WavRecorder(Node):

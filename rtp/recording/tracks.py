@@ -10,8 +10,8 @@ from typing import Final
 import av
 import numpy as np
 
-from ..resampling import Resampler
-from ..sample_queue import SampleQueue
+from ..audio.resampling import Resampler
+from ..audio.sample_queue import SampleQueue
 from .opus_packet import OPUS_RATE, SILENCE, SILENCE_SAMPLES
 from .recorded import PICTURE_RATE, EncodedPicture, OpusSound, PcmSound, RawPicture, Unit
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from eventgraph import Address, Graph, NodeDelegate
 
-from ..codecs import is_supported
+from ..audio.codecs import is_supported
 from ..media_description import Direction
 from ..nodes import AudioEncoder, MixerInput
 from ..webrtc import GRAPH_FORMATS, WebRtcSession

@@ -34,7 +34,7 @@ from eventgraph.flows import (
 from eventgraph.flows.authentication.opening import open_authentication
 from eventgraph.pipes import Binding, PipeError, Tls
 from rtp.flows.listing import without
-from rtp.pipe_options import BindingOptions, PipeCommandError
+from rtp.pipes.options import BindingOptions, PipeCommandError
 
 from .config import FlowsConfig
 from .errors import StartError

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from eventgraph import NodeNotFoundError
 from eventgraph.node_trace import NodeTracer, TracedEvent
 
-from ..seen_events import TraceEnd
+from ..remote.seen_events import TraceEnd
 from .links import End
 from .problem import problem
 from .streamed import StreamedResponse, Write

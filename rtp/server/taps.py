@@ -22,7 +22,7 @@ from starlette.routing import Route
 from eventgraph import Address, Graph, NodeNotFoundError, Passed, Tap
 from eventgraph.object_text import object_text
 
-from ..seen_events import SeenEvent, TapEnd
+from ..remote.seen_events import SeenEvent, TapEnd
 from .links import End
 from .problem import busy, problem
 from .streamed import StreamedResponse, Write

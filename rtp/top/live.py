@@ -18,8 +18,8 @@ from rich.live import Live
 from rich.text import Text
 
 from eventgraph import GraphSnapshot
-from rtp.remote import RemoteError, ask
-from rtp.remote_graph import fetch_graph
+from rtp.remote.asking import RemoteError, ask
+from rtp.remote.graph import fetch_graph
 
 from . import activity, server
 from .activity import Order

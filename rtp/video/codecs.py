@@ -18,7 +18,7 @@ import av
 import msgspec
 from av.video.frame import PictureType
 
-from ..codecs import UndecodableError
+from ..audio.codecs import UndecodableError
 from ..errors import RtpError
 from ..payload_format import PayloadFormat
 from .h264 import split_h264

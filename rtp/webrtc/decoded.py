@@ -10,8 +10,8 @@ import numpy as np
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
+from ..audio.resampling import Resampler
 from ..media import AudioFrame
-from ..resampling import Resampler
 
 FRAMES: Final = 25
 """Frames that wait for an encoder: half a second of sound, which a listener would call late."""

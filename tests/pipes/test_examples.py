@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtp.g711 import decode_pcmu
+from rtp.audio.g711 import decode_pcmu
 from rtp.media import Samples
 from tests.network.sound import AMPLITUDE, levels
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventgraph import Address, Event
-from rtp.pipe_lines import LineError, LineFormat, LineSplitter, line_reader, line_writer
+from rtp.pipes.lines import LineError, LineFormat, LineSplitter, line_reader, line_writer
 
 
 @given(st.lists(st.binary() | st.just(b"\n")))

@@ -25,7 +25,7 @@ from eventgraph.replay import (
 from eventgraph.replay.records import MAGIC, frame
 from rtp.dtmf import KeyPress
 from rtp.media import AudioFrame, EndOfStream, EndReason, LevelChange
-from rtp.mixed_frame import MixedFrame
+from rtp.mixing.mixed_frame import MixedFrame
 from rtp.packet import RtpPacket, build_packet, parse_packet
 from rtp.recorded_objects import media_objects
 

@@ -15,9 +15,9 @@ import trio
 from eventgraph import Address, Graph, dispatch
 from eventgraph.replay import RecordEncoder, Recording, run_virtually
 from eventgraph.replay.records import MAGIC
+from rtp.audio.g711 import decode_pcmu
+from rtp.audio.loudness import audio_levels
 from rtp.cli import main
-from rtp.g711 import decode_pcmu
-from rtp.loudness import audio_levels
 from rtp.media import PCM, RTP
 from rtp.recorded_objects import media_objects
 from rtp.replaying import ReplayError, replay

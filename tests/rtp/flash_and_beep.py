@@ -21,7 +21,7 @@ from aiortc.codecs.vpx import Vp8Encoder
 
 from eventgraph import Event, Graph, Node, NodeDelegate
 from rtp import PCM, RTP, AudioFrame
-from rtp.codecs import make_encoder
+from rtp.audio.codecs import make_encoder
 from rtp.packet import build_packet, parse_packet
 from rtp.payload_format import PayloadFormat
 from rtp.webrtc import KEYFRAME_REQUEST, VIDEO

@@ -12,10 +12,10 @@ from eventgraph.testing import Probe, wait_idle
 from rtp import PCM, PCMU, RTP, AudioFrame, RtpNetwork, RtpPacket
 from rtp.audio_level import AUDIO_LEVEL_URI, find_level, level_extension, level_octet
 from rtp.errors import SdpError
+from rtp.mixing.packet_voice import PacketVoice, is_quiet
 from rtp.nodes import AudioEncoder, G711Encoder, RtpSink, RtpSource
 from rtp.outgoing import OutgoingStream
 from rtp.packet import parse_packet, with_extension
-from rtp.packet_voice import PacketVoice, is_quiet
 from rtp.packetizer import Packetizer
 from rtp.payload_format import STATIC_FORMATS, PayloadFormat
 from rtp.sdp import create_answer, create_offer, number_of, parse_offer

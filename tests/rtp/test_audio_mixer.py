@@ -19,8 +19,8 @@ from rtp import (
     PayloadFormat,
     RtpPacket,
 )
-from rtp.codecs import make_encoder
-from rtp.g711 import decode_pcma, decode_pcmu, encode_pcmu
+from rtp.audio.codecs import make_encoder
+from rtp.audio.g711 import decode_pcma, decode_pcmu, encode_pcmu
 from rtp.media import Samples
 from rtp.nodes import AudioMixer, G711Encoder, LevelMeter, MixerInput, ToneSource
 from rtp.nodes.g711 import Encoding

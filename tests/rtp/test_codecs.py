@@ -12,14 +12,14 @@ import trio.testing
 from eventgraph import Event, Graph, Node
 from eventgraph.testing import Probe, wait_idle
 from rtp import END, PCM, RTP, AudioFrame, EndOfStream, EndReason, PayloadFormat, RtpPacket
+from rtp.audio.codecs import Decoder, Encoder, UndecodableError, make_decoder, make_encoder
+from rtp.audio.resampling import Resampler
+from rtp.audio.sample_queue import SampleQueue
 from rtp.codec_pool import codec_pool
-from rtp.codecs import Decoder, Encoder, UndecodableError, make_decoder, make_encoder
 from rtp.media import Samples
-from rtp.mixed_frame import MixedFrame
+from rtp.mixing.mixed_frame import MixedFrame
 from rtp.nodes import AudioDecoder, AudioEncoder, Echo
 from rtp.packet import parse_packet
-from rtp.resampling import Resampler
-from rtp.sample_queue import SampleQueue
 
 from .listening import main_frequency, rms
 from .pair import rtp

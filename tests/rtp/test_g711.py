@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from rtp import g711
-from rtp.g711 import Samples
+from rtp.audio import g711
+from rtp.audio.g711 import Samples
 
 ALL_CODES = bytes(range(256))
 ALL_SAMPLES = np.arange(-32768, 32768).astype(np.int16)

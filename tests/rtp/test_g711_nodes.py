@@ -8,7 +8,7 @@ import pytest
 from eventgraph import Event, Graph, Node
 from eventgraph.testing import Probe, wait_idle
 from rtp import END, PCM, RTP, AudioFrame, EndOfStream, EndReason, PayloadFormat, RtpPacket
-from rtp.g711 import decode_pcma, decode_pcmu
+from rtp.audio.g711 import decode_pcma, decode_pcmu
 from rtp.nodes import G711Decoder, G711Encoder
 from rtp.nodes.g711 import Encoding
 from rtp.packet import parse_packet

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rtp.g711 import decode_pcmu, encode_pcmu
+from rtp.audio.g711 import decode_pcmu, encode_pcmu
 from rtp.packet import RtpPacket, parse_packet
 
 from .pair import rtp

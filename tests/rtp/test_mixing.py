@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from rtp.audio.g711 import decode_pcmu, encode_pcma, encode_pcmu
+from rtp.audio.loudness import SILENCE_LEVEL, audio_levels, level_of, power_at
 from rtp.audio_level import level_octet
-from rtp.g711 import decode_pcmu, encode_pcma, encode_pcmu
-from rtp.loudness import SILENCE_LEVEL, audio_levels, level_of, power_at
-from rtp.mixed_frame import MixPayloads
-from rtp.mixing import (
+from rtp.mixing.mix_minus import (
     FADE_FRAMES,
     Frames,
     Room,
@@ -22,6 +21,7 @@ from rtp.mixing import (
     mix,
     soft_limit,
 )
+from rtp.mixing.mixed_frame import MixPayloads
 
 SAMPLES = 160
 RATE = 8000

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from rtp.codecs import make_encoder
-from rtp.frame_voice import FRAME_LIMIT, FrameVoice
-from rtp.g711 import encode_pcma, encode_pcmu
+from rtp.audio.codecs import make_encoder
+from rtp.audio.g711 import encode_pcma, encode_pcmu
 from rtp.media import AudioFrame, Samples
+from rtp.mixing.frame_voice import FRAME_LIMIT, FrameVoice
+from rtp.mixing.packet_voice import PacketVoice
 from rtp.packet import RtpPacket, parse_packet
-from rtp.packet_voice import PacketVoice
 from rtp.packetizer import Packetizer
 from rtp.payload_format import STATIC_FORMATS, PayloadFormat
 

@@ -13,8 +13,8 @@ import trio.testing
 from eventgraph import Event, Graph, NodeDelegate
 from eventgraph.testing import Probe
 from rtp import END, PCM
+from rtp.audio.media_file import MediaFile, MediaFileError
 from rtp.media import Samples
-from rtp.media_file import MediaFile, MediaFileError
 from rtp.nodes import Player
 
 from .listening import main_frequency, rms

@@ -12,8 +12,8 @@ import trio.testing
 from eventgraph import Event, Graph, NodeDelegate
 from eventgraph.testing import Probe
 from rtp import END, PCM, RTP, STATIC_FORMATS, AudioFrame, EndOfStream, EndReason, RtpPacket
-from rtp.codecs import make_encoder
-from rtp.g711 import encode_pcmu
+from rtp.audio.codecs import make_encoder
+from rtp.audio.g711 import encode_pcmu
 from rtp.jitter import TOLERANCE
 from rtp.media import Samples
 from rtp.nodes import Playout

@@ -12,12 +12,12 @@ import trio.testing
 from eventgraph import Address, Event, Graph
 from eventgraph.testing import Probe
 from rtp import END, PCM, RTP, AudioFrame, EndOfStream, EndReason, PayloadFormat, RtpPacket
-from rtp.codecs import make_decoder, make_encoder
-from rtp.frame_encoder import FrameEncoder
+from rtp.audio.codecs import make_decoder, make_encoder
+from rtp.audio.frame_encoder import FrameEncoder
+from rtp.audio.shared_encoding import HISTORY, WARM_UP, SharedEncoding, SharedMix
 from rtp.media import Samples
-from rtp.mixed_frame import MixedFrame
+from rtp.mixing.mixed_frame import MixedFrame
 from rtp.nodes import AudioEncoder, AudioMixer, MixerInput
-from rtp.shared_encoding import HISTORY, WARM_UP, SharedEncoding, SharedMix
 
 from .listening import main_frequency
 
@@ -88,7 +88,7 @@ async def test_a_hundred_listeners_and_two_speakers_cost_three_encodes_a_frame(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     frames = 60
-    monkeypatch.setattr("rtp.frame_encoder.make_encoder", CountedEncoder)
+    monkeypatch.setattr("rtp.audio.frame_encoder.make_encoder", CountedEncoder)
     async with Graph() as graph:
         mixer = AudioMixer("room", "mixer", sample_rate=RATE)
         graph.add_node(mixer)
@@ -123,7 +123,7 @@ async def test_a_hundred_listeners_and_two_speakers_cost_three_encodes_a_frame(
 async def test_a_pause_in_speech_keeps_the_encoder_and_a_long_one_gives_it_up(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
-    monkeypatch.setattr("rtp.frame_encoder.make_encoder", CountedEncoder)
+    monkeypatch.setattr("rtp.audio.frame_encoder.make_encoder", CountedEncoder)
     async with Graph() as graph:
         mixer = AudioMixer("room", "mixer", sample_rate=RATE, speaker_hold=0.3)
         graph.add_node(mixer)

@@ -14,9 +14,9 @@ import pytest
 from eventgraph import Event, Graph
 from eventgraph.testing import wait_idle
 from rtp import END, PCM, AudioFrame, EndOfStream, EndReason
+from rtp.audio.wav import MAX_SAMPLES
 from rtp.media import Samples
 from rtp.nodes import WavRecorder
-from rtp.wav import MAX_SAMPLES
 
 from .listening import main_frequency, read_wav, rms
 

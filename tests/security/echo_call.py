@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from rtp.g711 import decode_pcmu, encode_pcmu
+from rtp.audio.g711 import decode_pcmu, encode_pcmu
 from rtp.packet import RtpPacket, build_packet, parse_packet
 
 HOST: Final = "127.0.0.1"

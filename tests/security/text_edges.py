@@ -14,7 +14,7 @@ from eventgraph.language.plan import make_plan
 from eventgraph.pipes.errors import PipeError
 from eventgraph.pipes.url import dial_url, listen_url
 from rtp.node_types import media_registry
-from rtp.pipe_lines import LineError, line_reader
+from rtp.pipes.lines import LineError, line_reader
 from rtp.server.access import Right
 from rtp.server.authority import TokenAuthority, WrongTokenError
 from rtp.server.config import Token

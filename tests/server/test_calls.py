@@ -28,6 +28,7 @@ from eventgraph import Address, Event, Graph, Node
 from rtp.asyncio_thread import AsyncioThread
 from rtp.errors import SdpError
 from rtp.media import RTP
+from rtp.mixing.voice import JOIN
 from rtp.network import RtpNetwork
 from rtp.payload_format import PCMU, PayloadFormat
 from rtp.rooms.host import Host
@@ -37,7 +38,6 @@ from rtp.server.config import Config, HttpConfig, RtpConfig, SessionsConfig, Web
 from rtp.server.http import serve_http
 from rtp.server.sessions import BusyError, Sessions
 from rtp.trickle import MAX_CANDIDATES, Candidate, has_ice, parse_fragment
-from rtp.voice import JOIN
 from tests.server.test_http import assert_problem, running
 from tests.webrtc.peers import RATE, Client, PictureTrack, ToneTrack, loudest, needs_address
 from tests.webrtc.waiting import open_files, until

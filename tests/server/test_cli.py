@@ -223,7 +223,7 @@ def test_missing_extra_is_a_hint(tmp_path: Path) -> None:
 
 def test_command_line_loads_no_heavy_module() -> None:
     code = (
-        "import sys, rtp.cli, rtp.commands;"
+        "import sys, rtp.cli, rtp.commands.app;"
         "print(*sorted({m.partition('.')[0] for m in sys.modules}))"
     )
     done = subprocess.run(

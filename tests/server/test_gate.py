@@ -14,8 +14,8 @@ import trio
 
 from eventgraph import Graph
 from rtp.cli import main
-from rtp.remote import RemoteError
-from rtp.remote_graph import fetch_graph
+from rtp.remote.asking import RemoteError
+from rtp.remote.graph import fetch_graph
 from rtp.server.config import NO_TOKEN, Host, HttpConfig, Origin, Token
 from rtp.server.config_file import ConfigError, load_config
 from rtp.server.errors import StartError

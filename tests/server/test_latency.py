@@ -14,8 +14,8 @@ from eventgraph import Address, Event, Graph, GraphSnapshot, Node, NodeDelegate
 from eventgraph.hop_times import RouteTimes
 from rtp.cli import main
 from rtp.nodes import Forwarder
-from rtp.remote import RemoteError
-from rtp.remote_latency import find_route
+from rtp.remote.asking import RemoteError
+from rtp.remote.latency import find_route
 from tests.server.test_http import assert_problem, serving
 
 NAMES = ("source", "fan", "sink")

@@ -11,7 +11,7 @@ import trio
 
 from eventgraph import Address, Event
 from rtp.cli import main
-from rtp.seen_events import SeenEvent, TapEnd
+from rtp.remote.seen_events import SeenEvent, TapEnd
 from rtp.server import taps
 from tests.server.test_http import assert_problem
 from tests.server.test_latency import flowing, running

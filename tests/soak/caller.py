@@ -12,7 +12,7 @@ import numpy as np
 import trio
 
 from rtp import PCMU
-from rtp.g711 import decode_pcmu, encode_pcmu
+from rtp.audio.g711 import decode_pcmu, encode_pcmu
 from rtp.media import Samples
 from rtp.packet import RtpPacket, build_packet, parse_packet
 from rtp.sdp import create_offer

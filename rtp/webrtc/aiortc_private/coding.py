@@ -15,9 +15,9 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtcrtpsender import RTCEncodedFrame, RTCRtpSender
 
-from ...codecs import Encoder as SoundEncoder
-from ...codecs import make_encoder
-from ...loudness import level_of
+from ...audio.codecs import Encoder as SoundEncoder
+from ...audio.codecs import make_encoder
+from ...audio.loudness import level_of
 from ...media import AudioFrame
 from ...payload_format import PayloadFormat
 from ..decoded import OutgoingTrack, copy_image
