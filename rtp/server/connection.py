@@ -8,12 +8,16 @@ has `HEAD_LIMIT` for the head of a request (the gate has a limit for its body), 
 """
 
 import logging
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import h11
 import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Response
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
@@ -34,11 +38,24 @@ connection (60 s is usual): who closes it must be the one who sends, for a reque
 server's close is lost."""
 CLOSE_LIMIT: Final = 1.0
 """Seconds for the last word of TLS, to a client that may not read."""
+LINGER_LIMIT: Final = 1.0
+"""Seconds to take what a client still sends that was answered before it had sent all."""
 CHUNK: Final = 1 << 16  # bytes that are read at once
 
 
 class _Http1(H11Protocol):
     """Whatever other protocol is asked for is not spoken, as RFC 9110 §7.8 allows."""
+
+    @property
+    def is_early(self) -> bool:
+        """Whether an answer would come before the request is whole."""
+        return self.connection.their_state is h11.SEND_BODY
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        if isinstance(event, Response) and self.is_early:
+            # The connection ends then (RFC 9112 §9.3): say so, lest the client uses it again.
+            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        await super().stream_send(event)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         pass
@@ -88,6 +105,7 @@ class Connection:
         self._all = trio.CancelScope(shield=True)
         self._sending = trio.Lock()
         self._idle = False  # nothing has come since the last answer
+        self._early = False  # the last answer came before the request was whole
 
     @property
     def waiting(self) -> bool:
@@ -153,6 +171,19 @@ class Connection:
             if self._reading.cancelled_caught and not self._context.terminated.is_set():
                 self.fault = "slow" if protocol.connection.trailing_data[0] else ""
             await protocol.handle(Closed())
+            if self._early:
+                await self._linger()
+
+    async def _linger(self) -> None:
+        """Read on for a moment; else the system resets the connection, and the answer may be lost.
+
+        Source: RFC 9112 §9.6.
+        """
+        with trio.move_on_after(LINGER_LIMIT), suppress(trio.BrokenResourceError):
+            if isinstance(self._stream, trio.SocketStream):
+                await self._stream.send_eof()
+            while await self._stream.receive_some(CHUNK):
+                pass
 
     async def _read(self, protocol: _Http1) -> None:
         while True:
@@ -181,6 +212,7 @@ class Connection:
             case Updated():
                 self._reading.deadline = self._deadline(event.idle)
             case Closed():
+                self._early = self._protocol is not None and self._protocol.is_early
                 self._reading.cancel()
 
     def _deadline(self, idle: bool) -> float:

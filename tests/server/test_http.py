@@ -319,6 +319,33 @@ async def test_head_that_has_begun_after_an_answer_has_its_limit(
                 await trio.sleep(0.01)
 
 
+async def test_answer_before_the_body_is_whole_says_that_the_connection_ends() -> None:
+    size = 10_000_000
+    head = f"POST /links HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size}\r\n\r\n"
+    async with Graph() as graph, serving(graph) as url, await connect(url) as stream:
+        await stream.send_all(head.encode())
+        with trio.fail_after(EXIT_LIMIT):
+            answer = await stream.receive_some()
+            assert answer.startswith(b"HTTP/1.1 413 ")
+            assert b"\r\nconnection: close\r\n" in answer
+            for _ in range(10):  # is read, and not answered by a reset
+                await stream.send_all(bytes(1000))
+                await trio.sleep(0.01)
+            assert not b"".join([data async for data in stream]).startswith(b"HTTP")
+
+
+async def test_client_that_is_refused_early_does_not_lose_its_next_request() -> None:
+    async with (
+        Graph() as graph,
+        serving(graph) as url,
+        httpx.AsyncClient(base_url=url, trust_env=False) as client,
+    ):
+        for _ in range(50):
+            huge = await client.post("/links", content=bytes(1_000_000))
+            assert huge.status_code == 413
+            assert (await client.get("/healthz")).status_code == 200
+
+
 async def test_connection_that_stays_idle_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "IDLE_LIMIT", 0.1)
     async with Graph() as graph, serving(graph) as url, await connect(url) as stream:
