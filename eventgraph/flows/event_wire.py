@@ -22,6 +22,7 @@ import msgspec
 from eventgraph.event import Address, Event, FollowedEvent, TraceContext
 from eventgraph.flows.block import Block
 from eventgraph.pipes.errors import EventFormatError, WireError
+from eventgraph.pipes.options import MAX_ELEMENTS
 from eventgraph.pipes.wire import UNREADABLE, EventEncoder, Hook, MessageDecoder, encode_message
 
 MAGIC: Final = b"eb"
@@ -96,6 +97,8 @@ class EventUnpacker:
             bytes, or a view of some with ``memoryview``.
         hook: as msgspec's ``dec_hook``: ``(type, value) -> value of that type``.
         hand_over: bytes come as a `Block`, with no copy; see `FlowConsumerNode`.
+        max_elements: values that an ``obj`` which is not bytes may be made of, keys of dicts
+            among them.
     """
 
     def __init__(
@@ -104,10 +107,12 @@ class EventUnpacker:
         hook: Callable[[type, Any], Any] | None = None,
         *,
         hand_over: bool = False,
+        max_elements: int = MAX_ELEMENTS,
     ) -> None:
         self._type = payload_type
         self._hook = hook
-        self._decode = MessageDecoder(payload_type, hook).decode
+        self._max_elements = max_elements
+        self._decode = MessageDecoder(payload_type, hook, max_elements).decode
         self._hand_over = hand_over
 
     def __call__(self, block: Block) -> Event:
@@ -121,6 +126,8 @@ class EventUnpacker:
             # Copied: the view that it may ask for is not to be one of shared memory.
             message = self._decode(bytes(data))
             block.release()
+            if message.oversized:
+                raise WireError(f"an event of more than {self._max_elements} elements")
             if len(message.events) != 1 or message.malformed:
                 raise WireError(f"{len(message.events)} events that are as they should be, not 1")
             return message.events[0]

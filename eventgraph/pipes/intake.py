@@ -16,7 +16,7 @@ class MemberCounts(msgspec.Struct, frozen=True):
     returned: int = 0  # had arrived when the member left or its sender went, and were not taken
     redelivered: int = 0  # of those that arrived: somebody may have had them before
     messages: int = 0
-    dropped: dict[str, int] = {}  # events: malformed; messages: unreadable, stranger
+    dropped: dict[str, int] = {}  # events: malformed, oversized; messages: unreadable, stranger
 
 
 class Delivery:
@@ -70,7 +70,8 @@ class Intake:
             return False
         count = len(message.events)
         self._dropped["malformed"] += message.malformed
-        if count or message.malformed:
+        self._dropped["oversized"] += message.oversized
+        if count or message.malformed or message.oversized:
             self._counts["messages"] += 1
             self._counts["arrived"] += count
             self._counts["redelivered"] += count if message.redelivered else 0

@@ -84,7 +84,7 @@ class Member(Endpoint):
         self._prefix = prefix
         self._keepalive = limits.keepalive
         self._raw_type = payload_type
-        self._decode = MessageDecoder(payload_type, hook).decode
+        self._decode = MessageDecoder(payload_type, hook, limits.max_elements).decode
         self._intake = Intake()
         self._clock = trio.lowlevel.current_clock().current_time
         self._arrivals, self._space, self._to_report = Alarm(), Alarm(), Alarm()

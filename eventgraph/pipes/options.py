@@ -14,6 +14,10 @@ MAX_EVENTS = 1 << 17
 """In one message. Each that cannot be read costs 2 µs to find out, and nobody else runs meanwhile:
 a message of the largest size could have millions of them."""
 
+MAX_ELEMENTS = 1 << 17
+"""Values in one message, beyond those that every event has: they take 15 MB and 0.03 s at the most.
+A message of no more bytes cannot have more of them, so what is small is not counted."""
+
 
 class Reliability(enum.StrEnum):
     """What becomes of events that a member got and did not take."""

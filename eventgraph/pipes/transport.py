@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from eventgraph.pipes.errors import PipeOptionError
+from eventgraph.pipes.options import MAX_ELEMENTS
 
 MIN_MESSAGE, MAX_MESSAGE = 1024, 1 << 30  # bytes
 MIN_TIME, MAX_TIME = 0.001, 3600.0  # seconds
@@ -33,12 +34,13 @@ class Tls(msgspec.Struct, frozen=True):
 
 
 class SocketLimits(msgspec.Struct, frozen=True):
-    """What a socket is made with."""
+    """What a socket is made with, and what a message may be."""
 
     max_message_size: int = 16 << 20  # bytes; the connection of who sends a larger one is cut
     reconnect_min: float = 0.05  # seconds between two tries to dial, doubled up to the next
     reconnect_max: float = 1.0
     keepalive: float = 5.0  # seconds of silence after which a connection is dead
+    max_elements: int = MAX_ELEMENTS  # values in the payloads of a message; see `MessageDecoder`
 
     def __post_init__(self) -> None:
         if not MIN_MESSAGE <= self.max_message_size <= MAX_MESSAGE:
@@ -46,6 +48,8 @@ class SocketLimits(msgspec.Struct, frozen=True):
                 f"max_message_size is {self.max_message_size} bytes; "
                 f"it must be {MIN_MESSAGE} to {MAX_MESSAGE}"
             )
+        if self.max_elements < 1:
+            raise PipeOptionError(f"max_elements is {self.max_elements}; it must be at least 1")
         for name in ("reconnect_min", "reconnect_max", "keepalive"):
             if not MIN_TIME <= getattr(self, name) <= MAX_TIME:
                 raise PipeOptionError(

@@ -19,6 +19,7 @@ A message without events is a sign of life. In ``raw`` mode there is none of thi
 an event's ``obj`` are the message, as any SP or ZMTP program sends it.
 """
 
+import math
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,8 +28,9 @@ from typing import Annotated, Any, Optional
 import msgspec
 
 from eventgraph.event import Address, Event, FollowedEvent, TraceContext
+from eventgraph.pipes.elements import count_elements
 from eventgraph.pipes.errors import EventFormatError, WireError
-from eventgraph.pipes.options import MAX_EVENTS, MAX_NAME
+from eventgraph.pipes.options import MAX_ELEMENTS, MAX_EVENTS, MAX_NAME
 
 MAGIC = b"eg"
 VERSION = 1
@@ -37,7 +39,11 @@ HEADER = struct.Struct(">2sBBIQ")
 _ARRAY16, _ARRAY32 = struct.Struct(">BH"), struct.Struct(">BI")  # MessagePack, by length
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeError)
+OWN_ELEMENTS = 7
+"""Of an event with an ``obj`` that is one value: the map, three names and what they name."""
 _PARTS = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_SINGLE = (bool, int, float, str, bytes, bytearray, memoryview)
+"""Payload types that cannot contain others: what does not fit is refused before it is made."""
 
 Hook = Callable[[Any], Any]
 
@@ -77,13 +83,14 @@ class Message(msgspec.Struct, frozen=True):
     events: list[Event]
     places: list[int] | None = None  # of the events in the message, if some could not be read
     malformed: int = 0  # events that could not be read
+    oversized: int = 0  # events that were not read, for they have too many elements
 
     def count(self, handed: int) -> int:
         """How many events of the message are done with when so many of ``events`` are."""
         if self.places is None:
             return handed
         if handed == len(self.events):
-            return handed + self.malformed
+            return handed + self.malformed + self.oversized
         return self.places[handed]
 
 
@@ -94,10 +101,16 @@ class MessageDecoder:
         payload_type: what ``obj`` is to be, checked: any type that msgspec knows. With
             ``memoryview`` the bytes are not copied out of the message.
         hook: as msgspec's ``dec_hook``: ``(type, value) -> value of that type``.
+        max_elements: values that all ``obj`` of a message may be made of, keys of dicts among
+            them. The event by which there are more is not read, nor are those after it. Not
+            counted for a type that is a single value, such as bytes.
     """
 
     def __init__(
-        self, payload_type: Any = Any, hook: Callable[[type, Any], Any] | None = None
+        self,
+        payload_type: Any = Any,
+        hook: Callable[[type, Any], Any] | None = None,
+        max_elements: int = MAX_ELEMENTS,
     ) -> None:
         event_type: Any = Event
         if payload_type is not Any:
@@ -114,6 +127,8 @@ class MessageDecoder:
         self._decode = msgspec.msgpack.Decoder(list[event_type], dec_hook=hook).decode
         one_type = event_type | tuple[event_type, TraceContext]
         self._decode_one = msgspec.msgpack.Decoder(one_type, dec_hook=hook).decode
+        self._max_elements = max_elements
+        self._harmless = math.inf if payload_type in _SINGLE else max_elements  # bytes
 
     def decode(self, message: bytes | memoryview) -> Message:
         """Read a message; events in it that are not as they should be are counted, and left out.
@@ -132,20 +147,29 @@ class MessageDecoder:
         body = message[HEADER.size :]
         if _count(body) > MAX_EVENTS:
             raise WireError(f"{_count(body)} events in a message; {MAX_EVENTS} are allowed")
+        if len(body) > self._harmless:
+            parts = _split(body)
+            allowed = self._allowed(parts)
+            if allowed < len(parts):
+                oversized = len(parts) - allowed
+                read = self._decode_each(parts[:allowed])
+                return Message(epoch, sequence, redelivered, *read, oversized)
         try:
             return Message(epoch, sequence, redelivered, self._decode(body))
-        except (
-            Exception
-        ):  # one is followed; the hook is not ours, nor are types that check themselves
-            events, places, malformed = self._decode_each(body)
-            return Message(epoch, sequence, redelivered, events, places, malformed)
+        except Exception:  # the hook is not ours, nor are types that check themselves
+            return Message(epoch, sequence, redelivered, *self._decode_each(_split(body)))
 
-    def _decode_each(self, body: bytes | memoryview) -> tuple[list[Event], list[int], int]:
+    def _allowed(self, parts: list[msgspec.Raw]) -> int:
+        """How many events may be read, from the first on."""
+        left = self._max_elements
+        for place, part in enumerate(parts):
+            left -= max(0, count_elements(memoryview(part), left + OWN_ELEMENTS) - OWN_ELEMENTS)
+            if left < 0:
+                return place
+        return len(parts)
+
+    def _decode_each(self, parts: list[msgspec.Raw]) -> tuple[list[Event], list[int], int]:
         """For messages in which some cannot be read, or are followed."""
-        try:
-            parts = _PARTS.decode(body)
-        except UNREADABLE as error:
-            raise WireError(f"events that cannot be read: {error}") from error
         events: list[Event] = []
         places: list[int] = []
         for place, part in enumerate(parts):
@@ -160,6 +184,13 @@ def _followed(found: Event | tuple[Event, TraceContext]) -> Event:
         return found
     event, trace = found
     return FollowedEvent(event.cmd, event.obj, event.reply_to, trace=trace)
+
+
+def _split(body: bytes | memoryview) -> list[msgspec.Raw]:
+    try:
+        return _PARTS.decode(body)
+    except UNREADABLE as error:
+        raise WireError(f"events that cannot be read: {error}") from error
 
 
 def _count(body: bytes | memoryview) -> int:

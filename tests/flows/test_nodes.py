@@ -21,7 +21,7 @@ from eventgraph.flows import (
     ServerOptions,
     SlowConsumer,
 )
-from eventgraph.flows.event_wire import EventPacker, RawUnpacker
+from eventgraph.flows.event_wire import EventPacker, EventUnpacker, RawUnpacker
 from eventgraph.flows.nodes import FlowConsumerNode, FlowProviderNode
 from eventgraph.state import NodeState
 from eventgraph.testing import Probe, wait_idle
@@ -278,6 +278,19 @@ async def test_block_that_is_no_event_is_counted_and_given_back(
         assert flow.into.rejected == {"format": 10}
         assert len(caplog.records) == 1
         await until(lambda: flow.out.provider.statistics().slots_held == 0)
+
+
+async def test_block_of_too_many_elements_is_counted_and_given_back(
+    client: FlowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    large, allowed = Event(1, [[]] * 200_000), Event(1, [[]] * 100_000)
+    async with ends(client, SHARED) as flow:
+        flow.out.provider.offer(EventPacker()(large).data)
+        await until(lambda: flow.into.rejected["format"] == 1)
+        assert "more than 131072 elements" in caplog.text
+        assert await flow.pass_on(allowed) == [allowed]
+    async with ends(client, SHARED, unpack=EventUnpacker(max_elements=300_000)) as flow:
+        assert await flow.pass_on(large) == [large]
 
 
 class Point(msgspec.Struct):

@@ -208,6 +208,24 @@ async def test_event_that_does_not_fit_the_type_is_counted_and_nothing_else(
     assert (counts.received, counts.redelivered) == (3, 0)  # another would not read it either
 
 
+@pytest.mark.parametrize("reliability", list(Reliability))
+async def test_event_of_too_many_elements_is_counted_and_nothing_else(
+    opened: Open, reliability: Reliability
+) -> None:
+    async with opened(limits=SocketLimits(max_elements=100)) as pipes:
+        destination = await pipes.register("sound", DestinationOptions(reliability=reliability))
+        member = await pipes.join("sound", "g")
+        await destination.wait_for_members("g")
+        destination.deliver(Event(1, [[]] * 1000))
+        await until(lambda: member.statistics().counts.dropped == {"oversized": 1})
+        destination.deliver(Event(1, [[]] * 90))
+        assert await take(member, 1) == [[[]] * 90]
+        with trio.move_on_after(0.2):
+            await anext(member)
+        counts = await settled_after(destination, member)
+        assert (counts.received, counts.redelivered) == (2, 0)  # another would not read it either
+
+
 async def test_events_without_a_group_are_counted(pipes: Pipes) -> None:
     destination = await pipes.register("sound")
     assert destination.deliver(Event(1)) == 0
@@ -740,7 +758,12 @@ def test_options_may_be_given_as_text_and_are_checked() -> None:
     for wrong in ({"reliability": "nonsense"}, {"overflow": "nonsense"}):
         with pytest.raises(PipeOptionError, match="nonsense"):
             DestinationOptions(**wrong)  # type: ignore[arg-type]
-    for limits in ({"keepalive": float("inf")}, {"keepalive": 0}, {"max_message_size": -5}):
+    for limits in (
+        {"keepalive": float("inf")},
+        {"keepalive": 0},
+        {"max_message_size": -5},
+        {"max_elements": 0},
+    ):
         with pytest.raises(PipeOptionError):
             SocketLimits(**limits)
     for host in ("my host", "*", "", "a/b"):

@@ -87,6 +87,47 @@ def test_event_that_cannot_be_read_is_left_out_and_the_others_are_not() -> None:
     assert [message.count(handed) for handed in (0, 1, 2)] == [0, 2, 4]
 
 
+def test_event_of_too_many_elements_is_not_read_nor_those_after_it() -> None:
+    small, large = encode(Event(1, {"a": 1})), encode(Event(2, [{}] * 100))
+    packed = encode_message(1, 0, [small, small, large, small])
+    message = MessageDecoder(max_elements=50).decode(packed)
+    assert [event.cmd for event in message.events] == [1, 1]
+    assert (message.malformed, message.oversized) == (0, 2)
+    # Those that were not read are done with when the last that was read is.
+    assert [message.count(handed) for handed in (0, 1, 2)] == [0, 1, 4]
+
+
+def test_elements_are_those_of_all_events_of_a_message() -> None:
+    packed = encode_message(1, 0, [encode(Event(1, [{}] * 10))] * 10)
+    assert len(MessageDecoder(max_elements=100).decode(packed).events) == 10
+    message = MessageDecoder(max_elements=99).decode(packed)
+    assert (len(message.events), message.oversized) == (9, 1)
+
+
+def test_event_that_cannot_be_read_is_told_from_one_with_too_many_elements() -> None:
+    bad, large = b"\xc0", encode(Event(2, [{}] * 100))
+    message = MessageDecoder(max_elements=50).decode(encode_message(1, 0, [bad, large]))
+    assert (message.events, message.malformed, message.oversized) == ([], 1, 1)
+    assert message.count(0) == 2
+
+
+def test_elements_of_events_themselves_do_not_count() -> None:
+    packed = encode_message(1, 0, [encode(Event(1, 5))] * 1000)
+    assert len(MessageDecoder(max_elements=1).decode(packed).events) == 1000
+
+
+@pytest.mark.parametrize("payload_type", [bytes, memoryview, Any])
+def test_bytes_are_one_element_however_many(payload_type: Any) -> None:
+    packed = encode_message(1, 0, [encode(Event(1, b"\x80" * 100_000))])
+    assert MessageDecoder(payload_type, max_elements=1).decode(packed).events[0].obj is not None
+
+
+def test_typed_payload_of_too_many_elements_is_not_read_either() -> None:
+    packed = encode_message(1, 0, [encode(Event(1, [{}] * 100))])
+    message = MessageDecoder(list[dict[str, int]], max_elements=50).decode(packed)
+    assert (message.events, message.oversized) == ([], 1)
+
+
 def test_hooks_carry_what_messagepack_does_not_know() -> None:
     def flatten(value: Any) -> Any:
         assert isinstance(value, np.ndarray)

@@ -1,7 +1,7 @@
 """A media program with an echo and a member: ``python -m tests.security.bombed REGISTRY``.
 
 Prints the ports of the echo and of its listener; after the end of its standard input how many
-messages came, and how many events could not be read.
+messages came, and how many events could not be read, or were not for having too many elements.
 """
 
 import sys
@@ -10,11 +10,10 @@ import trio
 
 from eventgraph import Graph
 from eventgraph.pipes import Member, open_pipes
-from eventgraph.pipes.transport import SocketLimits
 from rtp import PCMU, RtpNetwork
 from rtp.nodes import RtpSink, RtpSource
 
-from .bomber import DESTINATION, MAX_MESSAGE_SIZE
+from .bomber import DESTINATION
 from .echo_call import HOST
 
 
@@ -23,12 +22,7 @@ async def main(registry: str) -> None:
     with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as probe:
         await probe.bind((HOST, 0))
         listener: int = probe.getsockname()[1]
-    limits = SocketLimits(max_message_size=MAX_MESSAGE_SIZE)
-    async with (
-        RtpNetwork() as network,
-        Graph() as graph,
-        open_pipes(registry, limits=limits) as pipes,
-    ):
+    async with RtpNetwork() as network, Graph() as graph, open_pipes(registry) as pipes:
         endpoint = network.open({0: PCMU}, remote_rtp=(HOST, listener), learn=True)
         source = graph.add_node(RtpSource("call", "source", endpoint))
         graph.add_node(RtpSink("call", "sink", endpoint))
@@ -39,7 +33,8 @@ async def main(registry: str) -> None:
             nursery.start_soon(_receive, member)
             await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
             counts = member.statistics().counts
-            print(counts.messages, counts.dropped.get("malformed", 0), flush=True)
+            reasons = ("malformed", "oversized")
+            print(counts.messages, *(counts.dropped.get(one, 0) for one in reasons), flush=True)
             nursery.cancel_scope.cancel()
 
 

@@ -16,8 +16,8 @@ from eventgraph.pipes import DestinationOptions, open_pipes
 from eventgraph.pipes.wire import EventEncoder
 
 DESTINATION: Final = "bombs"
-MAX_MESSAGE_SIZE: Final = 256 << 10  # bytes, as a program with media should have it
 SIZE: Final = 60 << 10  # bytes of an event; several make a message
+LARGE: Final = 4 << 20  # bytes of one that would take 300 MB
 
 
 def _array(count: int, one: bytes) -> bytes:
@@ -26,11 +26,13 @@ def _array(count: int, one: bytes) -> bytes:
 
 BOMBS: Final = (
     _array(SIZE, b"\x80"),  # maps, each 64 bytes of memory
+    b"\xc0",  # no event
     _array(SIZE, b"\x90"),
+    _array(LARGE, b"\x80"),
+    _array(LARGE // 1201, b"\x81\x01" * 600 + b"\xc0"),  # maps in maps, each 232 bytes
     _array(SIZE // 9, b"\xcb" + bytes(8)),
     _array(2**32 - 1, b"")[:20],  # says that it has four thousand million
     b"\x91" * SIZE,  # nested without end
-    b"\xc0",
     b"\xdf\xff\xff\xff\xff",
     b"\xc1" * 100,
     b"\x82\xa3cmd\x01\xa3obj\xdb\x7f\xff\xff\xff",

@@ -133,8 +133,16 @@ def read_registry(data: bytes) -> None:
     read_claims("/base", entries)
 
 
+_UNPACKERS: Final = (
+    EventUnpacker(),
+    EventUnpacker(dict[str, int]),
+    EventUnpacker(memoryview),
+    EventUnpacker(max_elements=5),
+)
+
+
 def read_event(data: bytes) -> None:
-    for unpack in (EventUnpacker(), EventUnpacker(dict[str, int]), EventUnpacker(memoryview)):
+    for unpack in _UNPACKERS:
         try:
             unpack(Block(KEY, FORMAT, 1, 2, memoryview(data), None))
         except WireError:
