@@ -4,7 +4,7 @@ MessagePack, one message a datagram, over a SOCK_SEQPACKET socket; file descript
 with the messages that say so. `docs/reference/flow-protocol.md` has the whole of it.
 """
 
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -30,6 +30,9 @@ MAX_CLIENT_NAME: Final = 200  # characters
 MAX_REASON: Final = 2000  # characters; it may quote what the other side has sent
 MAX_NAMED: Final = 256  # clients or flows in one list, so that a message never becomes too long
 PAGE_SIZE: Final = 32 << 10  # bytes of a listing in one message
+
+Started = Annotated[int, msgspec.Meta(le=2**63 - 1)]
+"""Nanoseconds since the epoch, up to the year 2262: what comes later must be a number as well."""
 
 
 class Message(
@@ -155,7 +158,7 @@ class Provide(Message, frozen=True, tag="provide"):
     flow: str
     key: FlowKey
     format: FlowFormat
-    started: int
+    started: Started
     options: ProviderOptions
     again: bool = False
     variant: str = ""

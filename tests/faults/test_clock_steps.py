@@ -26,7 +26,7 @@ from tests.server.serving import ANY_PORTS, START_LIMIT
 ROOT: Final = Path(__file__).parents[2]
 READERS: Final = {
     "eventgraph/flows/authentication/certificates.py": "whether a certificate is still valid",
-    "eventgraph/flows/client.py": "which of two providers began later; told once, compared only",
+    "eventgraph/flows/client.py": "which of two providers began later; put right by who knows",
     "eventgraph/runtime.py": "when a node crashed, for people",
     "rtp/network.py": "what sender reports say, once for each session",
     "rtp/pipe_watch.py": "when something came, for people",

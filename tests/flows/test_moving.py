@@ -13,7 +13,6 @@ import trio
 from eventgraph.flows import (
     ClientListing,
     FlowClient,
-    FlowKey,
     FlowRefusedError,
     MachineListing,
 )
@@ -71,7 +70,7 @@ class OtherMachine:
     async def end_elsewhere(self, client: str) -> None:
         raise FlowRefusedError(f"there is no client with the id {client}")
 
-    def rank_for(self, key: FlowKey, started: int) -> int:
+    def rank_for(self, started: int) -> int:
         return started
 
     def origin_of(self, flow: str) -> str:

@@ -9,8 +9,10 @@ import pytest
 
 from eventgraph.flows.errors import FlowProtocolError
 from eventgraph.flows.format import FlowFormat
+from eventgraph.flows.key import FlowKey
 from eventgraph.flows.listing import decode_listing
 from eventgraph.flows.options import ProviderOptions
+from eventgraph.flows.protocol import Provide, decode_from_client, encode
 from eventgraph.flows.server.records import ClaimRecord, encode_record, read_claims, read_servers
 from eventgraph.flows.worker.report import decode_report
 from eventgraph.pipes import DestinationOptions
@@ -29,9 +31,10 @@ DEEP = b"\x91" * 5000 + b"\xc0"  # arrays in arrays, as MessagePack has them
         CLAIM.replace(b'"slots":16', b'"slots":-1'),
         CLAIM.replace(b'"RAW"', b'"AUDIO","parameters":{"rate":1e400}'),
         CLAIM.replace(b'"RAW"', b'"raw"'),
+        CLAIM.replace(b'"started":7', b'"started":18446744073709551615'),
         CLAIM.replace(b'{"flow"', b'{"x":' + b"[" * 5000 + b"]" * 5000 + b',"flow"'),
     ],
-    ids=["option", "parameter", "type", "deep"],
+    ids=["option", "parameter", "type", "started", "deep"],
 )
 def test_claim_that_cannot_be_is_as_if_it_were_not_there(value: bytes) -> None:
     """It ended the server of flows of every machine that read it."""
@@ -40,6 +43,14 @@ def test_claim_that_cannot_be_is_as_if_it_were_not_there(value: bytes) -> None:
     (found,) = read_claims("/b", {good: CLAIM, bad: value})
     assert found.name == "good"
     assert read_servers("/b", {"/b/servers/machine/id": value}) == {}
+
+
+def test_provider_that_nobody_could_come_after_is_refused() -> None:
+    """The next one had to count as started later, by a number that cannot be sent: it ended the
+    server."""
+    provide = Provide(1, "f", FlowKey("g", "n"), FlowFormat(), 2**64 - 1, ProviderOptions())
+    with pytest.raises(FlowProtocolError):
+        decode_from_client(encode(provide))
 
 
 @pytest.mark.parametrize("generation", ["9" * 5000, "٤٤٤٤٤٤٤٤٤٤", "²", "-1", "1", ""])

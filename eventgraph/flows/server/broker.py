@@ -41,6 +41,7 @@ class Flow:
         rank: the higher is chosen.
         remote: whether it is brought in.
         begun: it had all the STARTs that it waits for.
+        new: no server had it before this one.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Flow:
         options: ProviderOptions = _DEFAULT,
         remote: bool = False,
         begun: bool = False,
+        new: bool = False,
     ) -> None:
         self.id = id
         self.client = client
@@ -67,6 +69,7 @@ class Flow:
         self.obsolete = False
         self.told: tuple[bool, frozenset[str], frozenset[str]] | None = None
         self.begun = begun
+        self.new = new
 
 
 class Subscription:
@@ -118,6 +121,11 @@ class Stream:
         """The best of the originals that are made here."""
         local = [f for f in self.flows.values() if not (f.variant or f.obsolete or f.remote)]
         return max(local, key=lambda flow: flow.rank, default=None)
+
+    @property
+    def newcomers(self) -> list[Flow]:
+        """The originals that began here, and that nobody has taken over from."""
+        return [f for f in self.flows.values() if f.new and not (f.variant or f.obsolete)]
 
     def variant(self, target: FlowFormat) -> Flow | None:
         """The same in another format."""

@@ -59,6 +59,7 @@ class Claims:
         """The others, by id."""
         self.standing: dict[FlowKey, ClaimRecord] = {}
         """The claim that counts, by key."""
+        self._latest = 0  # of all that was claimed, when the last provider was started
         self._registry = registry
         self._base = base
         self._server = server
@@ -75,13 +76,13 @@ class Claims:
         """Something has changed here."""
         self._alarm.set()
 
-    def rank_for(self, key: FlowKey, started: int) -> int:
-        """When a new provider counts as started: after the one that it takes over from.
+    def rank_for(self, started: int) -> int:
+        """When a new provider counts as started: after all that stand, and that stood.
 
-        Clocks of machines differ; the one that comes later must not look older.
+        Clocks of machines differ, and are set back; the one that comes later must not look older
+        than any that was claimed while this server has been here, for that may come back.
         """
-        standing = self.standing.get(key)
-        return started if standing is None else max(started, standing.started + 1)
+        return max(started, self._latest + 1)
 
     async def wait_ready(self) -> None:
         """Until this server stands in the registry, or that has failed for some time."""
@@ -128,6 +129,7 @@ class Claims:
         servers.pop(self._server.id, None)
         claims = {key: found[-1][1] for key, found in read_claims(self._base, entries).items()}
         self.servers, before, self.standing = servers, self.standing, claims
+        self._latest = max([self._latest, *(record.started for record in claims.values())])
         for key in {**before, **claims}:
             record = claims.get(key)
             if record is None or record.server == self._server.id:

@@ -2,7 +2,6 @@
 
 from typing import Protocol
 
-from eventgraph.flows.key import FlowKey
 from eventgraph.flows.listing import MachineListing
 from eventgraph.flows.protocol import Launch
 
@@ -31,8 +30,8 @@ class Others(Protocol):
         """
         ...
 
-    def rank_for(self, key: FlowKey, started: int) -> int:
-        """When a new provider counts as started: after the one that it takes over from."""
+    def rank_for(self, started: int) -> int:
+        """When a new provider counts as started: after all that stand, and that stood."""
         ...
 
     def origin_of(self, flow: str) -> str:

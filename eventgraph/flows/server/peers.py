@@ -216,9 +216,9 @@ class Peers:
             if self._unwanted:
                 self._alarm.set()
 
-    def rank_for(self, key: FlowKey, started: int) -> int:
-        """When a new provider counts as started: after the one that it takes over from."""
-        return self.claims.rank_for(key, started)
+    def rank_for(self, started: int) -> int:
+        """When a new provider counts as started: after all that stand, and that stood."""
+        return self.claims.rank_for(started)
 
     def origin_of(self, flow: str) -> str:
         """The machine that a flow comes in from, or is claimed by; empty: nobody knows."""

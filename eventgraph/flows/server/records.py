@@ -10,6 +10,7 @@ from eventgraph.flows.errors import FlowError, FlowNameError
 from eventgraph.flows.format import FlowFormat
 from eventgraph.flows.key import FlowKey, Realm
 from eventgraph.flows.options import ProviderOptions
+from eventgraph.flows.protocol import Started
 
 _GENERATION: Final = re.compile(r"[0-9]{10}")
 
@@ -42,7 +43,7 @@ class ClaimRecord(msgspec.Struct, frozen=True):
     flow: str
     server: str
     machine: str
-    started: int
+    started: Started
     format: FlowFormat
     options: ProviderOptions
 

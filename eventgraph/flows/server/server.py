@@ -282,11 +282,12 @@ class FlowServer(Actions):
             session.client.id,
             message.key,
             message.format,
-            started=self._rank(message),
+            started=self._rank(session, message),
             variant=message.variant,
             options=message.options,
             remote=session.own,
             begun=message.begun,
+            new=not message.again,
         )
         if self.broker.flow(flow.id) is not None:
             raise FlowRefusedError(f"there is a flow with the id {flow.id} already")
@@ -299,14 +300,20 @@ class FlowServer(Actions):
         self.broker.provide(flow)
         return flow.rank[0]
 
-    def _rank(self, message: Provide) -> int:
-        """Since when it counts as started: what comes new takes over, whatever a clock shows."""
-        if message.again:
-            return message.started
+    def _rank(self, session: Session, message: Provide) -> int:
+        """Since when it counts as started: what comes new takes over, whatever a clock shows.
+
+        What comes again was there before all that has come new to this server.
+        """
+        if session.own:
+            return message.started  # as elsewhere
         stream = self.broker.streams.get(message.key)
+        if message.again:
+            newcomers = stream.newcomers if stream is not None else []
+            return min([message.started, *(flow.rank[0] - 1 for flow in newcomers)])
         chosen = stream.chosen if stream is not None else None
         started = message.started if chosen is None else max(message.started, chosen.rank[0] + 1)
-        return started if self.others is None else self.others.rank_for(message.key, started)
+        return started if self.others is None else self.others.rank_for(started)
 
     def _forget_ring(self, flow: str) -> None:
         descriptor, _ = self._rings.pop(flow)
