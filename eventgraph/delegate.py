@@ -203,6 +203,7 @@ class NodeDelegate:
         if link is None:
             raise LinkNotFoundError(f"link {link_id} of {self.address} is gone already")
         if link_id in outputs.up:
+            self._member.claim(link.receiver)  # who asks knows of it, and is told
             self._member.runtime.topology.link_down(link)
 
     # Entry and exit

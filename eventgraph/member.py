@@ -58,6 +58,7 @@ class Member(Vertex):
         "from_threads",
         "gone",
         "inherited",
+        "introduced",
         "keeper",
         "leaving",
         "remote_links",
@@ -84,16 +85,19 @@ class Member(Vertex):
         self.followers: tuple[LinkWatcher, ...] = ()  # taps; replaced, never changed
         self.keeper: Keeper | None = None
         self.restarts = 0
-        self.inherited: dict[Vertex, Link] = {}  # links of the life before, not yet claimed
+        self.inherited: dict[Vertex, Link] = {}  # up since the life before, not yet claimed
+        self.introduced = True  # this life has been told of those
         self.remote_links: Callable[[], Iterable[RemoteLink]] | None = None  # for the snapshot
         self._entry: trio.Event | None = None  # made when somebody waits for it
         self._departure: trio.Event | None = None
 
     def tell(self, notice: Notice) -> None:
-        if self.state is not NodeState.SUSPENDED:
+        link = notice.link
+        unknown = link is not None and not self.introduced and self._inherits(link)
+        if self.state is not NodeState.SUSPENDED and not unknown:
             super().tell(notice)
-        elif notice.link is not None:  # nobody is there to be told
-            self.runtime.topology.told(notice.link)
+        elif link is not None:  # nobody is there to be told, or nobody who has known it
+            self.runtime.topology.told(link)
 
     # What comes in beside the links
 
@@ -115,6 +119,8 @@ class Member(Vertex):
             self.backlog.turn_away(link)
 
     def rewired(self, link: Link, up: bool) -> None:
+        if not up and self._inherits(link):
+            del self.inherited[link.receiver]
         if self.watcher is not None:
             self.watcher.rewired(link, up)
         for follower in self.followers:
@@ -164,12 +170,15 @@ class Member(Vertex):
         if self._entry is not None and self._entry.is_set():
             self._entry = None  # of the life before
         self.inherited = {link.receiver: link for link in self.outputs.up.values()}
+        self.introduced = False
         self.take_at_most(self.channel_size)
 
     def claim(self, receiver: Vertex) -> Link | None:
         """The link to that receiver that stands from the life before; once."""
-        link = self.inherited.pop(receiver, None)
-        return link if link is not None and link.id in self.outputs.up else None
+        return self.inherited.pop(receiver, None)
+
+    def _inherits(self, link: Link) -> bool:
+        return self.inherited.get(link.receiver) is link
 
     def give_up(self) -> None:
         """It is suspended, and is not restarted any more: it leaves as one that crashed."""

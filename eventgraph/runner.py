@@ -138,9 +138,9 @@ class Runner(Member):
     def _announce_links(self) -> None:
         """After a restart: tell of the links that on_enter did not ask for."""
         for link in self.inherited.values():
-            if link.id in self.outputs.up:
-                to = link.receiver.address
-                self.control.append(Notice("on_link_up", (link.id, to.scope, to.name)))
+            to = link.receiver.address
+            self.control.append(Notice("on_link_up", (link.id, to.scope, to.name)))
+        self.introduced = True
 
     def _passes(self, error: BaseException) -> bool:
         """Whether it is not the node's: the program is being stopped.
