@@ -28,7 +28,7 @@ from typing import Annotated, Any, Optional
 import msgspec
 
 from eventgraph.event import Address, Event, FollowedEvent, TraceContext
-from eventgraph.pipes.elements import count_elements
+from eventgraph.pipes.elements import count_allowed
 from eventgraph.pipes.errors import EventFormatError, WireError
 from eventgraph.pipes.options import MAX_ELEMENTS, MAX_EVENTS, MAX_NAME
 
@@ -39,8 +39,6 @@ HEADER = struct.Struct(">2sBBIQ")
 _ARRAY16, _ARRAY32 = struct.Struct(">BH"), struct.Struct(">BI")  # MessagePack, by length
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeError)
-OWN_ELEMENTS = 7
-"""Of an event with an ``obj`` that is one value: the map, three names and what they name."""
 _PARTS = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _SINGLE = (bool, int, float, str, bytes, bytearray, memoryview)
 """Payload types that cannot contain others: what does not fit is refused before it is made."""
@@ -149,7 +147,7 @@ class MessageDecoder:
             raise WireError(f"{_count(body)} events in a message; {MAX_EVENTS} are allowed")
         if len(body) > self._harmless:
             parts = _split(body)
-            allowed = self._allowed(parts)
+            allowed = count_allowed(parts, self._max_elements)
             if allowed < len(parts):
                 oversized = len(parts) - allowed
                 read = self._decode_each(parts[:allowed])
@@ -158,15 +156,6 @@ class MessageDecoder:
             return Message(epoch, sequence, redelivered, self._decode(body))
         except Exception:  # the hook is not ours, nor are types that check themselves
             return Message(epoch, sequence, redelivered, *self._decode_each(_split(body)))
-
-    def _allowed(self, parts: list[msgspec.Raw]) -> int:
-        """How many events may be read, from the first on."""
-        left = self._max_elements
-        for place, part in enumerate(parts):
-            left -= max(0, count_elements(memoryview(part), left + OWN_ELEMENTS) - OWN_ELEMENTS)
-            if left < 0:
-                return place
-        return len(parts)
 
     def _decode_each(self, parts: list[msgspec.Raw]) -> tuple[list[Event], list[int], int]:
         """For messages in which some cannot be read, or are followed."""
