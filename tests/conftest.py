@@ -24,6 +24,7 @@ PROGRAMS = {
     "nanomsg-utils": "nanocat",
     "prometheus": "promtool",
     "systemd": "systemd-analyze",
+    "systemd-container": "systemd-nspawn",
 }
 
 

@@ -36,7 +36,9 @@ class WavFile:
         """
         self._sample_rate = sample_rate
         self._length = 0
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+        self._descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666
+        )
         self._write_header()
 
     def write(self, blocks: list[tuple[int, Samples]]) -> None:

@@ -1,5 +1,6 @@
 """The commands of ``eventgraph``, and what they take."""
 
+import faulthandler
 import gc
 import os
 import signal
@@ -31,6 +32,8 @@ SWITCH_INTERVAL: Final = 0.0005
 """Seconds until a thread of Python that has work lets another one go on; 5 ms otherwise. The event
 loop gives way with each packet that it reads or sends, and while WebRTC's thread is at work would
 wait as long to be let on again: 40 offers at once held a call up for 120 ms."""
+
+STANDARD_ERROR: Final = 2
 
 LogFormat = Literal["text", "json"]
 GraphFormat = Literal["text", "mermaid", "dot", "json"]
@@ -108,6 +111,8 @@ def serve(
     from rtp.server.log import open_log
 
     sys.setswitchinterval(SWITCH_INTERVAL)
+    # What ends the process from outside of Python, such as systemd's watchdog, says where it stood.
+    faulthandler.enable(STANDARD_ERROR)
     settings = _settings(
         config,
         host=host,

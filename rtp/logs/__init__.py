@@ -4,6 +4,7 @@
 
     output   one handler; a thread of its own writes, so that nothing waits for a terminal
     form     a line for people, or an object of JSON; secrets are taken out
+    journal  priorities for systemd
     storm    pure: what is repeated too often is counted instead
     levels   what is logged, by area and by scope, changed while the server runs
 

@@ -75,7 +75,7 @@ async def run_server(
             ):
                 edge.start_soon(admission.run)
                 edge.start_soon(notifier.watch)
-                edge.start_soon(
+                await edge.start(
                     partial(
                         serve_http,
                         graph,

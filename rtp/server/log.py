@@ -8,6 +8,7 @@ DELETE /log/levels   all as at the start
 Each answers with all levels as they are then.
 """
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rtp.logs.form import JsonForm, Redaction, TextForm
+from rtp.logs.journal import JournalForm, is_read_by_journal
 from rtp.logs.levels import LogLevels, TooManyScopesError, UnknownAreaError
 from rtp.logs.output import LogOutput, logging_to
 
@@ -60,7 +62,11 @@ def open_log(config: Config) -> Iterator[LogOutput]:
         StartError: as `find_token`; the token is taken out of whatever is logged.
     """
     redact = Redaction([find_token(config.http) or ""])
-    form = JsonForm(redact) if config.log.format is LogForm.JSON else TextForm(redact)
+    form: logging.Formatter = (
+        JsonForm(redact) if config.log.format is LogForm.JSON else TextForm(redact)
+    )
+    if is_read_by_journal(sys.stderr):
+        form = JournalForm(form)
     with logging_to(sys.stderr, form, LogLevels(config.log.level)) as output:
         yield output
 

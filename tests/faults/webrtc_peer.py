@@ -1,9 +1,13 @@
 """A peer of WebRTC that joins a room, and stays until its standard input ends.
 
+It shows the token in EVENTGRAPH_TOKEN, if there is one.
+
 Usage: python -m tests.faults.webrtc_peer URL
 """
 
 import asyncio
+import os
+import ssl
 import sys
 
 import httpx
@@ -21,8 +25,11 @@ async def main(url: str) -> None:
         print(connection.connectionState, flush=True)
 
     await connection.setLocalDescription(await connection.createOffer())
-    async with httpx.AsyncClient(trust_env=False) as http:
+    trusted = ssl.create_default_context()  # which heeds SSL_CERT_FILE
+    async with httpx.AsyncClient(trust_env=False, verify=trusted) as http:
         headers = {"content-type": "application/sdp"}
+        if token := os.environ.get("EVENTGRAPH_TOKEN"):
+            headers["authorization"] = f"Bearer {token}"
         offer = connection.localDescription.sdp
         answer = (await http.post(url, content=offer, headers=headers)).raise_for_status().text
     await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))

@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from eventgraph import Address
 from rtp.logs.form import HIDDEN, MAX_LENGTH, JsonForm, Redaction, TextForm
+from rtp.logs.journal import JournalForm, is_read_by_journal
 from rtp.logs.levels import MAX_SCOPES, LogLevels, TooManyScopesError, UnknownAreaError
 from rtp.logs.output import CLOSE_LIMIT, MAX_WAITING, LogOutput, logging_to
 from rtp.logs.storm import BURST
@@ -114,6 +116,26 @@ def test_levels_that_cannot_be_set_are_refused() -> None:
 
 
 # Forms
+
+
+def test_journal_is_told_the_priority_of_each_line() -> None:
+    with logged(lambda redact: JournalForm(TextForm(redact))) as log:
+        http_log.info("one")
+        graph_log.error("two\n<0>three")
+    one, two, three = log.lines
+    assert (one[:3], two[:3]) == ("<6>", "<3>")
+    assert three == "<3>    <0>three"
+
+
+def test_journal_is_recognised_by_its_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        assert not is_read_by_journal(stream)
+        status = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        assert is_read_by_journal(stream)
+        assert not is_read_by_journal(io.StringIO())
 
 
 def test_json_has_a_field_for_whatever_is_known() -> None:

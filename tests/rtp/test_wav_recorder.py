@@ -41,6 +41,7 @@ async def test_every_frame_is_in_the_file(tmp_path: Path) -> None:
         tmp_path / "a.wav", [frame(1000 + 160 * i, i) for i in range(100)]
     )
     assert np.array_equal(samples, np.repeat(np.arange(100), 160))
+    assert not (tmp_path / "a.wav").stat().st_mode & 0o111  # nobody's program
     assert recorder.samples_silent == recorder.gaps_shortened == 0
     assert recorder.drops == {}
 
