@@ -16,12 +16,14 @@ os.environ.pop("EVENTGRAPH_TOKEN", None)
 # Debian package -> the program that shows whether it is there.
 PROGRAMS = {
     "chromium": "chromium",
+    "curl": "curl",
     "etcd-server": "etcd",
     "ffmpeg": "ffmpeg",
     "gstreamer1.0-tools": "gst-launch-1.0",
     "graphviz": "dot",
     "iproute2": "ip",
     "nanomsg-utils": "nanocat",
+    "openssl": "openssl",
     "prometheus": "promtool",
     "systemd": "systemd-analyze",
     "systemd-container": "systemd-nspawn",

@@ -24,7 +24,9 @@ RECORDING = """\
 }
 """
 
-pytestmark = pytest.mark.interop("systemd", "systemd-container", "prometheus", "iproute2", "ffmpeg")
+pytestmark = pytest.mark.interop(
+    "systemd", "systemd-container", "curl", "openssl", "prometheus", "iproute2", "ffmpeg"
+)
 
 
 def section(title: str) -> str:
