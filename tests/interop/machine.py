@@ -55,23 +55,22 @@ class Machine:
 
     def boot(self) -> None:
         """Skips the test if there can be no such machine here."""
-        of_systemd = Path("/run/systemd/system").is_dir()
+        command = [
+            *("setpriv", "--pdeathsig=TERM", "--", "systemd-nspawn", "--quiet", "--boot"),
+            *("--directory", str(self.root), "--machine", self._name, "--console=pipe"),
+            *("--private-network", "--link-journal=no", "--register=no"),
+            *("--bind-ro=/usr", "--bind-ro=/etc/ssl", f"--bind-ro={PROJECT}:/opt/checkout"),
+            f"--bind-ro={sysconfig.get_path('purelib')}:/opt/packages",
+        ]
+        if not Path("/run/systemd/system").is_dir():  # nobody to ask for a unit of its own
+            command.append("--keep-unit")
         with self._console.open("w") as console:
             self._nspawn = subprocess.Popen(
-                [
-                    *("systemd-nspawn", "--quiet", "--boot", "--directory", self.root),
-                    *("--machine", self._name, "--console=pipe", "--link-journal=no"),
-                    *(
-                        "--private-network",
-                        "--register=no",
-                        *([] if of_systemd else ["--keep-unit"]),
-                    ),
-                    *("--bind-ro=/usr", "--bind-ro=/etc/ssl", f"--bind-ro={PROJECT}:/opt/checkout"),
-                    f"--bind-ro={sysconfig.get_path('purelib')}:/opt/packages",
-                ],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # killed with this group, it would leave the machine on
             )
         ends = time.monotonic() + LIMIT
         while not self._is_up():
@@ -85,15 +84,12 @@ class Machine:
     def power_off(self) -> None:
         """Orderly if it goes, else as by a plug that is pulled."""
         assert self._nspawn is not None
-        if self._leader:
-            self.run("systemctl", "poweroff", check=False)
-        else:
-            self._nspawn.kill()
+        self._nspawn.terminate()
         try:
             self._nspawn.wait(LIMIT)
         except subprocess.TimeoutExpired:
-            self._nspawn.kill()
-            self._nspawn.wait()
+            self._nspawn.terminate()
+            self._nspawn.wait(LIMIT)
         self._leader = ""
         with suppress(OSError):  # which nspawn leaves behind where /run is no tmpfs
             (Path("/run/systemd/nspawn/propagate") / self._name).rmdir()
