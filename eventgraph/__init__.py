@@ -15,7 +15,7 @@ From the top down, each layer needing only those below it::
     member                             how a node takes part, and how it leaves
     runtime  backlog  dispatch         what nodes share; who waits; whose turn it is
     parking  background                one task that sleeps until it is wanted
-    listening                          who is told of what passes a link
+    listening                          who is told of what comes into a channel
     topology  departure  link  state   plain data and pure decisions
     observer  counts  event  errors
 

@@ -22,6 +22,7 @@ import trio
 from eventgraph.background import open_background
 from eventgraph.errors import TracerBusyError
 from eventgraph.event import Address, Event
+from eventgraph.link import Tally
 from eventgraph.runner import Handle, Runner
 from eventgraph.runtime import Runtime
 from eventgraph.tracing import follow
@@ -206,7 +207,7 @@ def _is_full(runner: Runner) -> bool:
 
 def _counts(runner: Runner) -> tuple[float, float]:
     """Events offered to the node so far, and handled; on the ways that stand now."""
-    ways = [runner.to_self, *runner.inputs.values()]
+    ways: list[Tally] = [runner.to_self, *runner.inputs.values()]
     if runner.from_threads is not None:
         ways.append(runner.from_threads)
     accepted = sum(way.accepted for way in ways)

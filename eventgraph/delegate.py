@@ -7,7 +7,7 @@ import trio
 
 from eventgraph.errors import LinkNotFoundError
 from eventgraph.event import Address, Event
-from eventgraph.link import DropReason, Notice, Tally
+from eventgraph.link import DropReason, Notice, Way
 from eventgraph.member import Member
 from eventgraph.state import PUTS_LINKS_UP, NodeState
 
@@ -150,7 +150,7 @@ class NodeDelegate:
         with runtime.thread_lock:
             tally = member.from_threads
             if tally is None:
-                tally = member.from_threads = Tally()
+                tally = member.from_threads = Way(member)
             link = member.outputs.find(link_id)
             if link is None:
                 tally.refuse(DropReason.STALE)

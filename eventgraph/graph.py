@@ -302,6 +302,7 @@ class Graph:
         receiver: Address,
         sender: Address | None = None,
         *,
+        itself: bool = True,
         interval: float = 0.0,
         size: int = 256,
     ) -> Tap:
@@ -309,6 +310,7 @@ class Graph:
 
         Args:
             sender: only what it delivers; it may be linked later, or not yet be there.
+            itself: also what the node delivers to itself, if no sender is named.
             interval: seconds from one event that is looked at to the next; 0: all of them.
             size: how many are kept until they are taken, with what they hold.
         Raises:
@@ -316,7 +318,7 @@ class Graph:
             ValueError: the interval is negative, or the size less than 1.
         """
         runner = _runner(self._runtime.topology.find(receiver))
-        return Tap(runner, sender, interval=interval, size=size)
+        return Tap(runner, sender, itself=itself, interval=interval, size=size)
 
     @property
     def busy(self) -> list[Address]:

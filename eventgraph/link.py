@@ -89,18 +89,27 @@ class Tally:
         return twin
 
 
-class Link(Tally):
+class Way(Tally):
+    """One way into channels, and who delivers on it: a link, to oneself, or from threads."""
+
+    __slots__ = ("sender",)
+
+    def __init__(self, sender: Vertex) -> None:
+        super().__init__()
+        self.sender = sender
+
+
+class Link(Way):
     """One direction between two nodes.
 
     ``entries`` and ``capacity`` are the receiver's channel and its bound, one lookup nearer.
     """
 
-    __slots__ = ("capacity", "entries", "id", "receiver", "sender")
+    __slots__ = ("capacity", "entries", "id", "receiver")
 
     def __init__(self, sender: Vertex, receiver: Vertex) -> None:
-        super().__init__()
+        super().__init__(sender)
         self.id = 0  # until it has a slot
-        self.sender = sender
         self.receiver = receiver
         self.entries = receiver.entries
         self.capacity = receiver.capacity

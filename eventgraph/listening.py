@@ -1,22 +1,23 @@
-"""Listening to what passes a link, without the hot path knowing of it.
+"""Listening to what comes into a channel, without the hot path knowing of it.
 
-While somebody listens, the link delivers into a `TappedChannel` in front of the receiver's; when
-nobody does any longer, the channel itself is back in its place. (A question in ``deliver``, asked
-for each event of every link, was not wanted: it costs those whom nobody listens to.)
-
-What nodes deliver to themselves, and what comes from threads, does not pass a link.
+While somebody listens, a `TappedChannel` stands in front of the channel, wherever events are put
+into it: on the links to the node, for what it delivers to itself, and for what the graph's thread
+moves on for other threads. When nobody does any longer, the channel itself is back in its place.
+(A question in ``deliver``, asked for each event of every link, was not wanted: it costs those whom
+nobody listens to.)
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from eventgraph.event import Event
-from eventgraph.link import Link, Tally
+from eventgraph.link import Tally, Vertex
 
 Entry = tuple[Tally, Event]
+"""What is put into a channel: an event, and its `Way`."""
 
 Listener = Callable[[Entry, int], object]
 """Is told of each event that is taken, with how many stand before it in the channel, just before
@@ -24,16 +25,20 @@ it is in there. Must return soon, and not raise: it is called within ``deliver``
 
 
 class TappedChannel:
-    """A channel, as far as ``deliver`` uses it, and who listens."""
+    """A channel, as far as it is used as one, and who listens."""
 
-    __slots__ = ("entries", "listeners")
+    __slots__ = ("entries", "listeners", "popleft")
 
     def __init__(self, entries: deque[Any]) -> None:
         self.entries = entries
+        self.popleft = entries.popleft  # nothing is added to taking an event out
         self.listeners: tuple[Listener, ...] = ()  # replaced, never changed
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
 
     def append(self, entry: Entry) -> None:
         """Tell who listens, and put it into the channel."""
@@ -42,21 +47,38 @@ class TappedChannel:
             listener(entry, ahead)
         self.entries.append(entry)
 
+    def clear(self) -> None:
+        """Throw away what waits."""
+        self.entries.clear()
 
-def listen(link: Link, listener: Listener) -> None:
-    """Tell the listener of each event from now on."""
-    channel: object = link.entries
+
+def listen(receiver: Vertex, listener: Listener) -> None:
+    """Tell the listener of each event that comes to it from now on."""
+    channel: object = receiver.entries
     if not isinstance(channel, TappedChannel):
-        channel = TappedChannel(link.entries)
-        link.entries = channel  # type: ignore[assignment]  # as deliver uses it
+        channel = TappedChannel(receiver.entries)
+        _put(receiver, channel)
     channel.listeners += (listener,)
 
 
-def stop_listening(link: Link, listener: Listener) -> None:
+def stop_listening(receiver: Vertex, listener: Listener) -> None:
     """Tell it no more; does nothing if it was not told."""
-    channel: object = link.entries
+    channel: object = receiver.entries
     if not isinstance(channel, TappedChannel):
         return
     channel.listeners = tuple(other for other in channel.listeners if other is not listener)
     if not channel.listeners:
-        link.entries = channel.entries
+        _put(receiver, channel.entries)
+
+
+def is_heard(receiver: Vertex) -> bool:
+    """Whether anybody listens."""
+    channel: object = receiver.entries
+    return isinstance(channel, TappedChannel)
+
+
+def _put(receiver: Vertex, channel: Any) -> None:
+    """In its place; a link that comes later takes it from there."""
+    receiver.entries = channel
+    for link in receiver.inputs.values():
+        link.entries = channel

@@ -18,7 +18,7 @@ import trio
 from eventgraph.backlog import Backlog
 from eventgraph.counts import RemoteLink
 from eventgraph.event import Address
-from eventgraph.link import DropReason, Link, Notice, Tally, Vertex
+from eventgraph.link import DropReason, Link, Notice, Tally, Vertex, Way
 from eventgraph.runtime import Runtime
 from eventgraph.state import NodeState
 
@@ -54,7 +54,6 @@ class Member(Vertex):
         "_entry",
         "backlog",
         "error",
-        "followers",
         "from_threads",
         "gone",
         "inherited",
@@ -77,12 +76,11 @@ class Member(Vertex):
         self.type_name = type_name
         self.leaving = False  # exiting, crashed or cut off: on_exit comes when all is handled
         self.gone = False  # on_exit has returned
-        self.to_self = Tally()
+        self.to_self = Way(self)
         self.from_threads: Tally | None = None  # made and written under the thread lock
         self.backlog: Backlog | None = None
         self.error: BaseException | None = None  # what it crashed of
         self.watcher: LinkWatcher | None = None
-        self.followers: tuple[LinkWatcher, ...] = ()  # taps; replaced, never changed
         self.keeper: Keeper | None = None
         self.restarts = 0
         self.inherited: dict[Vertex, Link] = {}  # up since the life before, not yet claimed
@@ -123,8 +121,6 @@ class Member(Vertex):
             del self.inherited[link.receiver]
         if self.watcher is not None:
             self.watcher.rewired(link, up)
-        for follower in self.followers:
-            follower.rewired(link, up)
 
     # Ways out
 

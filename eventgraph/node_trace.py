@@ -1,7 +1,8 @@
 """NodeTracer: what single events that come to a node wait, take, and end as.
 
-As `tracing`, of which it is the view from one node: events of all its links, with what becomes of
-each, and what the node delivers on while it handles it. One event is followed at a time.
+As `tracing`, of which it is the view from one node: all events that come to it, through links, from
+threads and from itself, with what becomes of each, and what the node delivers on while it handles
+it. One event is followed at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final, Self
 import msgspec
 
 from eventgraph.event import Address, Event
-from eventgraph.link import Link
+from eventgraph.link import Way
 from eventgraph.listening import Entry, listen, stop_listening
 from eventgraph.runner import Handle, Runner
 from eventgraph.state import NodeState
@@ -31,6 +32,7 @@ class TracedEvent(msgspec.Struct, frozen=True, tag="event"):
     """One event.
 
     Attributes:
+        sender: the node itself, of what it delivers to itself.
         ahead: events that stood before it in the channel.
         waited: seconds in the channel.
         handled: seconds from there until the handler had returned.
@@ -51,7 +53,7 @@ class NodeTracer:
     """Follows events to one node; ``with graph.trace_node(address) as tracer``.
 
     Attributes:
-        passed: events that were delivered to the node through links.
+        passed: events that were delivered to the node.
         dropped: traces that were not taken in time.
     """
 
@@ -67,10 +69,9 @@ class NodeTracer:
         self._interval = interval
         self._size = size
         self._found: deque[TracedEvent] = deque()
-        self._links: dict[Link, None] = {}
         self._hear, self._wrap = self._on_entry, self._wrapped  # one object each
         self._next = 0.0  # when another may be followed
-        self._refused_before = 0
+        self._refused_before: dict[Way, int] = {}
         # Of the event that is followed:
         self._entry: Entry | None = None
         self._inside = False  # its handler runs
@@ -78,10 +79,8 @@ class NodeTracer:
         self._delivered = self._began = 0.0
 
     def __enter__(self) -> Self:
-        self._runner.followers += (self,)
         self._runner.wrap(self._wrap)
-        for link in self._runner.inputs.values():
-            self.rewired(link, True)
+        listen(self._runner, self._hear)
         self._refused_before = self._refusals()
         return self
 
@@ -92,10 +91,7 @@ class NodeTracer:
         _traceback: TracebackType | None,
     ) -> None:
         self._runner.unwrap(self._wrap)
-        self._runner.followers = tuple(f for f in self._runner.followers if f is not self)
-        for link in self._links:
-            stop_listening(link, self._hear)
-        self._links.clear()
+        stop_listening(self._runner, self._hear)
 
     @property
     def over(self) -> bool:
@@ -104,8 +100,9 @@ class NodeTracer:
 
     @property
     def refused(self) -> int:
-        """Events that found no room, on the links that are up, since it began."""
-        return max(0, self._refusals() - self._refused_before)
+        """Events that found no room, on the links that are up and of its own, since it began."""
+        before = self._refused_before
+        return sum(count - before.get(way, 0) for way, count in self._refusals().items())
 
     def take(self) -> list[TracedEvent]:
         """What has been found since the last time, in order."""
@@ -114,20 +111,9 @@ class NodeTracer:
         self._found.clear()
         return found
 
-    def rewired(self, link: Link, up: bool) -> None:
-        """A link of the node went up or down: see `LinkWatcher`."""
-        if link.receiver is not self._runner:
-            return
-        if up and link not in self._links:
-            self._links[link] = None
-            listen(link, self._hear)
-        elif not up and link in self._links:
-            self._refused_before -= sum(link.refused.values())
-            del self._links[link]
-            stop_listening(link, self._hear)
-
-    def _refusals(self) -> int:
-        return sum(sum(link.refused.values()) for link in self._links)
+    def _refusals(self) -> dict[Way, int]:
+        ways = (*self._runner.inputs.values(), self._runner.to_self)
+        return {way: sum(way.refused.values()) for way in ways}
 
     def _on_entry(self, entry: Entry, ahead: int) -> None:
         self.passed += 1
@@ -168,11 +154,11 @@ class NodeTracer:
     def _finish(self, entry: Entry, outcome: str) -> None:
         if self._entry is not entry:  # it was given up meanwhile
             return
-        now, (link, event) = perf_counter(), entry
-        assert isinstance(link, Link)
+        now, (way, event) = perf_counter(), entry
+        assert isinstance(way, Way)
         began = self._began if self._inside else now
         found = TracedEvent(
-            sender=link.sender.address,
+            sender=way.sender.address,
             cmd=event.cmd,
             ahead=self._ahead,
             waited=began - self._delivered,

@@ -1,4 +1,4 @@
-"""Tap: events seen as they pass links to a node; what nobody looks at in time is counted.
+"""Tap: events seen as they come to a node; what nobody looks at in time is counted.
 
 A tap never holds up the graph. It keeps a bounded number of events until they are taken; what
 comes when it is full is *dropped*, by the tap and not by the graph. With an interval it only looks
@@ -17,17 +17,18 @@ import msgspec
 import trio
 
 from eventgraph.event import Address, Event
-from eventgraph.link import Link
+from eventgraph.link import Vertex, Way
 from eventgraph.listening import Entry, listen, stop_listening
 from eventgraph.member import Member
 from eventgraph.state import NodeState
 
 
 class Passed(NamedTuple):
-    """An event that was delivered through a link.
+    """An event that was delivered.
 
     Attributes:
-        time: when, in seconds of trio's clock.
+        time: when it came into the channel, in seconds of trio's clock.
+        sender: the receiver itself, of what it delivers to itself.
         ahead: events that stood before it in the channel.
     """
 
@@ -50,11 +51,18 @@ class TapCounts(msgspec.Struct, frozen=True):
 class Tap:
     """Sees what is delivered to a node; ``with graph.tap(receiver) as tap``, then ``tap.take()``.
 
-    It follows the links as they come and go, and those of a node that is restarted.
+    It sees what comes through links, also through those that come later, from threads, and what the
+    node delivers to itself; a node that is restarted is still seen.
     """
 
     def __init__(
-        self, receiver: Member, sender: Address | None, *, interval: float, size: int
+        self,
+        receiver: Member,
+        sender: Address | None,
+        *,
+        itself: bool,
+        interval: float,
+        size: int,
     ) -> None:
         """As ``Graph.tap``."""
         if not interval >= 0:
@@ -63,19 +71,17 @@ class Tap:
             raise ValueError(f"size is {size}; it must be at least 1")
         self._receiver = receiver
         self._sender = sender
+        self._itself = itself
         self._interval = interval
         self._size = size
         self._clock = trio.lowlevel.current_clock().current_time
         self._next = self._clock()  # when it looks again
         self._waiting: deque[tuple[float, Entry, int]] = deque()
-        self._links: dict[Link, None] = {}
         self._passed = self._skipped = self._dropped = self._taken = 0
         self._hear = self._on_entry  # one object: a bound method is a new one each time
 
     def __enter__(self) -> Self:
-        self._receiver.followers += (self,)
-        for link in self._receiver.inputs.values():
-            self.rewired(link, True)
+        listen(self._receiver, self._hear)
         return self
 
     def __exit__(
@@ -84,10 +90,7 @@ class Tap:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self._receiver.followers = tuple(f for f in self._receiver.followers if f is not self)
-        for link in self._links:
-            stop_listening(link, self._hear)
-        self._links.clear()
+        stop_listening(self._receiver, self._hear)
 
     def __len__(self) -> int:
         """How many events wait to be taken."""
@@ -109,25 +112,20 @@ class Tap:
         seen: list[Passed] = []
         to = self._receiver.address
         while self._waiting:
-            now, (link, event), ahead = self._waiting.popleft()
-            assert isinstance(link, Link)
-            seen.append(Passed(now, link.sender.address, to, event, ahead))
+            now, (way, event), ahead = self._waiting.popleft()
+            assert isinstance(way, Way)
+            seen.append(Passed(now, way.sender.address, to, event, ahead))
         self._taken += len(seen)
         return seen
 
-    def rewired(self, link: Link, up: bool) -> None:
-        """A link of the node went up or down: see `LinkWatcher`."""
-        if link.receiver is not self._receiver:
-            return
-        if not up:
-            if link in self._links:
-                del self._links[link]
-                stop_listening(link, self._hear)
-        elif link not in self._links and self._sender in {None, link.sender.address}:
-            self._links[link] = None
-            listen(link, self._hear)
+    def _wants(self, sender: Vertex) -> bool:
+        if self._sender is None:
+            return self._itself or sender is not self._receiver
+        return sender.address == self._sender
 
     def _on_entry(self, entry: Any, ahead: int) -> None:
+        if not self._wants(entry[0].sender):
+            return
         self._passed += 1
         now = self._clock()
         if now < self._next:

@@ -2,8 +2,8 @@
 
     sender --> hop 1 --> hop 2 --> ... --> hop N
 
-The hot path does not know of it. While a tracer is open, it listens to each link of its route
-(`listening`), and each hop's ``on_event`` is called through a wrapper; when it is closed, both are
+The hot path does not know of it. While a tracer is open, it listens at each hop of its route
+(`listening`), and the hop's ``on_event`` is called through a wrapper; when it is closed, both are
 gone. (A mark in every event was not wanted: it costs those who trace nothing.)
 
 A probe rides on an event that the sender delivers. Where it is in a channel is known by how many
@@ -30,7 +30,6 @@ import msgspec
 
 from eventgraph.errors import TracerBusyError
 from eventgraph.event import Address, Event
-from eventgraph.link import Link
 from eventgraph.listening import Entry, Listener, listen, stop_listening
 from eventgraph.runner import Handle, Runner, Wrapper
 from eventgraph.runtime import Runtime
@@ -92,7 +91,7 @@ class Tracer:
         self._links = [topology.find_link(*pair) for pair in pairwise(vertices)]
         self._sender = _runner(vertices[0])
         self._hops = [_runner(vertex) for vertex in vertices[1:]]
-        self._watched: list[tuple[Link, Listener, Runner, Wrapper]] = []
+        self._watched: list[tuple[Runner, Listener, Wrapper]] = []
         self._found = found
         self._interval = interval
         self._gives_way = gives_way
@@ -107,10 +106,10 @@ class Tracer:
 
     def __enter__(self) -> Self:
         follow(self._runtime, self)
-        for place, (link, hop) in enumerate(zip(self._links, self._hops, strict=True)):
+        for place, hop in enumerate(self._hops):
             listener, wrapper = partial(self._delivered_to, place), partial(self._wrapped, place)
-            self._watched.append((link, listener, hop, wrapper))
-            listen(link, listener)
+            self._watched.append((hop, listener, wrapper))
+            listen(hop, listener)
             hop.wrap(wrapper)
         return self
 
@@ -126,8 +125,8 @@ class Tracer:
         """Follow nothing any more. Idempotent."""
         if self._runtime.tracer is not self:
             return
-        for link, listener, hop, wrapper in self._watched:
-            stop_listening(link, listener)
+        for hop, listener, wrapper in self._watched:
+            stop_listening(hop, listener)
             hop.unwrap(wrapper)
         self._watched.clear()
         self._runtime.tracer = None
@@ -151,10 +150,12 @@ class Tracer:
             self._drop(f"{self._hops[0].address} refused")
         return self._place is not None
 
-    # Called by links and wrappers
+    # Called by channels and wrappers
 
-    def _delivered_to(self, place: int, _entry: Entry, ahead: int) -> None:
+    def _delivered_to(self, place: int, entry: Entry, ahead: int) -> None:
         """Something is being delivered to a hop, behind so many others."""
+        if entry[0] is not self._links[place]:
+            return
         now = perf_counter()
         if place == 0 and self._place is None:
             if now < self._next:

@@ -111,7 +111,7 @@ async def _replay(  # noqa: PLR0917  # of `replay`
     context = MediaContext(directory=directory)
     await compose(graph, text, registry=media_registry(), context=context)
     taps = [
-        graph.tap(node.address, size=WAITING)
+        graph.tap(node.address, itself=False, size=WAITING)
         for node in sorted(graph.snapshot().nodes, key=lambda node: node.address)
     ]
     encoder = RecordEncoder(media_objects(), began)

@@ -1,7 +1,7 @@
 """Events of the running graph, recorded over HTTP, to be replayed elsewhere.
 
 POST /record   a JSON body {"links": [{"receiver": {"scope", "name"}, "sender": ...}, ...]}: all
-               that is delivered to these nodes, or through these links, as a file of
+               that others deliver to these nodes, or one of them does, as a file of
                `eventgraph.replay`
 
 The file is the client's: nothing is written here. The answer comes as the events do, record by
@@ -77,6 +77,7 @@ async def _answer(taps: Taps, request: Request) -> Response:
             taps.graph.tap(
                 address_of(link.receiver),
                 None if link.sender is None else address_of(link.sender),
+                itself=False,  # it will do so again when this is replayed
                 size=WAITING,
             )
             for link in wanted.links

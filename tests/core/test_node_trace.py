@@ -99,12 +99,43 @@ async def test_it_is_bounded_and_nothing_of_it_is_left() -> None:
                 await wait_idle(graph)
             found: list[TracedEvent] = tracer.take()
             assert (len(found), tracer.dropped, len(tap)) == (2, 3, 5)
-        assert link.entries is before[0]
+        assert link.entries is receiver.entries is before[0]
         assert receiver._on_event == before[1]  # type: ignore[attr-defined]  # as above
-        assert receiver.followers == ()  # type: ignore[attr-defined]  # as above
         for options in ({"interval": -1.0}, {"size": 0}):
             with pytest.raises(ValueError, match="it must"):
                 graph.trace_node(B, **options)
+
+
+async def test_what_comes_from_threads_and_from_the_node_itself_is_followed_too() -> None:
+    async with Graph() as graph:
+        first, link = chain(graph, Relay("test", "a"), Waiting("test", "b"))
+        own = graph._runtime.topology.find(B).delegate  # type: ignore[attr-defined]  # of a runner
+        await wait_all_tasks_blocked()
+        with graph.trace_node(B, interval=0) as tracer:
+            assert await trio.to_thread.run_sync(first.deliver_from_thread, link, Event(1))
+            await wait_idle(graph)
+            assert own.deliver_self(Event(2))
+            await wait_idle(graph)
+            found = tracer.take()
+            assert (tracer.passed, tracer.refused, tracer.dropped) == (2, 0, 0)
+    assert [(t.sender, t.cmd, t.outcome) for t in found] == [(A, 1, "handled"), (B, 2, "handled")]
+
+
+async def test_refusals_of_a_link_that_is_gone_take_nothing_away_from_others() -> None:
+    class Small(Relay):
+        channel_size = 1
+
+    async with Graph() as graph:
+        first, link = chain(graph, Relay("test", "a"), Small("test", "b"))
+        other = graph.add_node(Relay("test", "c"))
+        second = other.request_link_up("test", "b")
+        await wait_all_tasks_blocked()
+        assert [first.deliver(link, Event(2)) for _ in range(4)] == [True, False, False, False]
+        with graph.trace_node(B) as tracer:
+            assert not other.deliver(second, Event(2))
+            assert tracer.refused == 1
+            first.request_link_down(link)
+            assert tracer.refused == 1
 
 
 async def test_a_link_that_comes_later_is_followed_too() -> None:

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from eventgraph import Address, Event
+from eventgraph.listening import is_heard
 from rtp.cli import main
 from rtp.remote.seen_events import SeenEvent, TapEnd
 from rtp.server import taps
@@ -71,7 +72,7 @@ async def test_it_is_over_when_the_node_has_left_and_nothing_is_left_of_it() -> 
         nursery.start_soon(ask)
         sink = graph._runtime.topology.find(Address("demo", "sink"))
         with trio.fail_after(5):
-            while not sink.followers:  # type: ignore[attr-defined]  # noqa: ASYNC110  # nobody tells
+            while not is_heard(sink):  # noqa: ASYNC110  # nobody tells
                 await trio.sleep(0.005)
             sink.delegate.request_exit()  # type: ignore[attr-defined]  # of a runner
             while not answers:  # noqa: ASYNC110  # as above
@@ -87,12 +88,12 @@ async def test_who_hangs_up_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
             wanted = {**BODY, "seconds": 60}
             async with client.stream("POST", "/tap", json=wanted) as answer:
                 assert answer.status_code == 200
-                while not sink.followers:  # type: ignore[attr-defined]  # noqa: ASYNC110  # as below
+                while not is_heard(sink):  # noqa: ASYNC110  # as below
                     await trio.sleep(0.005)
                 refused = await post(url, BODY)
                 assert_problem(refused, 503, "1 taps are open already")
         with trio.fail_after(5):
-            while sink.followers:  # type: ignore[attr-defined]  # noqa: ASYNC110  # nobody tells
+            while is_heard(sink):  # noqa: ASYNC110  # nobody tells
                 await trio.sleep(0.005)
         assert lines(await post(url, BODY))[0]
 
@@ -187,4 +188,4 @@ async def test_a_server_that_ends_does_not_wait_for_who_watches(path: str) -> No
                 await opened.wait()
                 sink = graph._runtime.topology.find(Address("demo", "sink"))
             await ended.wait()
-            assert sink.followers == ()  # type: ignore[attr-defined]  # of a runner
+            assert not is_heard(sink)
