@@ -30,10 +30,10 @@ class OutgoingStream:
         ssrc: ours; see `change_ssrc`.
         packets_sent, octets_sent: under this SSRC; octets of payload (RFC 3550 §6.4.1).
         sent_at: time of the last packet in seconds, None before the first.
+        clock_rate: of the last packet in Hz, 0 before the first.
     """
 
     __slots__ = (
-        "_clock_rate",
         "_clock_rates",
         "_last_sequence",
         "_last_timestamp",
@@ -43,6 +43,7 @@ class OutgoingStream:
         "_sequence_offset",
         "_source",
         "_timestamp_offset",
+        "clock_rate",
         "octets_sent",
         "packets_sent",
         "sent_at",
@@ -69,7 +70,7 @@ class OutgoingStream:
         self.octets_sent = 0
         self.sent_at: float | None = None
         self._clock_rates = clock_rates_of(formats)
-        self._clock_rate = 0
+        self.clock_rate = 0
         self._level_id = level_id
         self._random = random
         self._source: int | None = None
@@ -157,7 +158,7 @@ class OutgoingStream:
         """RTP timestamp that belongs to a moment, for sender reports (RFC 3550 §6.4.1)."""
         if self.sent_at is None:
             return 0
-        elapsed = round((now - self.sent_at) * self._clock_rate)
+        elapsed = round((now - self.sent_at) * self.clock_rate)
         return (self._last_timestamp + elapsed) & _MASK_32
 
     def change_ssrc(self, ssrc: int) -> None:
@@ -182,7 +183,7 @@ class OutgoingStream:
         self, payload_type: int, sequence_number: int, timestamp: int, octets: int, now: float
     ) -> None:
         try:
-            self._clock_rate = self._clock_rates[payload_type]
+            self.clock_rate = self._clock_rates[payload_type]
         except KeyError:
             self._clock_rate_of(payload_type)  # raises what says more
         if not self.packets_sent or (sequence_number - self._last_sequence) & _MASK_16 < _HALF_16:

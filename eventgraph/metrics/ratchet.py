@@ -24,13 +24,24 @@ class Ratchet(Generic[K, L]):
         self.totals: Counter[L] = Counter()
         self._seen: dict[K, Mapping[L, float]] = {}
 
-    def look(self, who: K, counts: Mapping[L, float]) -> None:
-        """Take what somebody has counted so far; a count that fell began again from 0."""
+    def look(self, who: K, counts: Mapping[L, float]) -> dict[L, float]:
+        """Take what somebody has counted so far; a count that fell began again from 0.
+
+        Returns:
+            what has been added.
+        """
         before = self._seen.get(who, {})
+        added: dict[L, float] = {}
         for what, count in counts.items():
             last = before.get(what, 0)
-            self.totals[what] += count - last if count >= last else count  # type: ignore[assignment]
+            added[what] = count - last if count >= last else count
+            self.totals[what] += added[what]  # type: ignore[assignment]
         self._seen[who] = counts
+        return added
+
+    def highest(self, who: K, what: L, count: float) -> float:
+        """What a count has been at the most: for one that falls now and then, and goes on."""
+        return max(count, self._seen.get(who, {}).get(what, 0))
 
     def forget(self, who: K) -> None:
         """Somebody is gone; what was seen of them stays in the totals."""

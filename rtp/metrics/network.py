@@ -1,6 +1,6 @@
 """NetworkCollector: the sessions of plain RTP, all in one."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -21,6 +21,7 @@ ROUND_TRIPS: Final = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 
 
 Count = tuple[str, str]
 """What is counted, and why or ""."""
+LOST: Final[Count] = ("packets_lost", "")
 
 
 class NetworkCollector(TrioCollector):
@@ -32,7 +33,6 @@ class NetworkCollector(TrioCollector):
         self._totals = Ratchet[RtpEndpoint, Count]()
         self._jitter = Distribution(JITTERS)
         self._round_trip = Distribution(ROUND_TRIPS)
-        self._lost: dict[RtpEndpoint, int] = {}
         network.on_closed(self._close)
 
     def read(self) -> list[Metric]:
@@ -50,15 +50,13 @@ class NetworkCollector(TrioCollector):
     def _look(self, endpoint: RtpEndpoint) -> EndpointStatistics:
         statistics = endpoint.statistics()
         # Duplicates take a loss back, and a counter must not fall.
-        lost = max(self._lost.get(endpoint, 0), statistics.session.packets_lost)
-        self._lost[endpoint] = lost
+        lost = self._totals.highest(endpoint, LOST, statistics.session.packets_lost)
         self._totals.look(endpoint, _counts(statistics, lost))
         return statistics
 
     def _close(self, endpoint: RtpEndpoint) -> None:
         self._look(endpoint)
         self._totals.forget(endpoint)
-        del self._lost[endpoint]
 
     def _counters(self) -> Iterator[Metric]:
         totals = self._totals.totals
@@ -97,19 +95,20 @@ _BY_REASON: Final = {
 }
 
 
-def _counts(statistics: EndpointStatistics, lost: int) -> Counter[Count]:
+def _counts(statistics: EndpointStatistics, lost: float) -> dict[Count, float]:
     session = statistics.session
-    counts: Counter[Count] = Counter(
+    counts: defaultdict[Count, float] = defaultdict(
+        float,
         {
             ("packets_received", ""): session.packets_received,
             ("received_bytes", ""): session.octets_received,
             ("packets_sent", ""): session.packets_sent,
             ("sent_bytes", ""): session.octets_sent,
-            ("packets_lost", ""): lost,
+            LOST: lost,
             ("packets_unclaimed", ""): statistics.unclaimed,
             ("rtcp_packets_received", ""): session.rtcp_received,
             ("rtcp_packets_sent", ""): session.rtcp_sent,
-        }
+        },
     )
     for reason, count in session.drops.items():
         counts["packets_dropped", reason.value] += count

@@ -23,7 +23,7 @@ class ServerActivity(msgspec.Struct, frozen=True):
         processor: cores in use.
         memory: bytes.
         received, sent: RTP packets a second, of WebRTC too.
-        loss: share of those expected by plain RTP, 0 to 1; None: nothing came.
+        loss: share of those that peers sent, 0 to 1; None: nothing came.
         delay: seconds, of the jitter buffer with the longest.
         takes: seconds in a handler, on average since the start, by class of the node; sampled.
     """
@@ -76,7 +76,8 @@ def compare(before: Samples, now: Samples, seconds: float, epoch: float) -> Serv
         grown = value(name, now, direction) - value(name, before, direction)
         return max(0.0, grown) / seconds
 
-    lost, received = rate("rtp_packets_lost_total"), rate("rtp_packets_received_total")
+    lost = rate("rtp_packets_lost_total") + rate("rtp_webrtc_packets_lost_total", "in")
+    received = rate("rtp_packets_received_total") + rate("rtp_webrtc_network_packets_total", "in")
     return ServerActivity(
         version=next((dict(x)["version"] for x in now.get("eventgraph_build_info", {})), ""),
         uptime=max(0.0, epoch - value("process_start_time_seconds")),
@@ -88,8 +89,8 @@ def compare(before: Samples, now: Samples, seconds: float, epoch: float) -> Serv
         tasks=int(value("eventgraph_tasks")),
         calls=int(value("rtp_calls")),
         calls_limit=int(value("rtp_calls_limit")),
-        received=received + rate("rtp_webrtc_packets_total", "in"),
-        sent=rate("rtp_packets_sent_total") + rate("rtp_webrtc_packets_total", "out"),
+        received=received,
+        sent=rate("rtp_packets_sent_total") + rate("rtp_webrtc_network_packets_total", "out"),
         loss=lost / (lost + received) if lost + received else None,
         delay=value("rtp_jitter_buffer_longest_delay_seconds"),
         takes=_means(now, "eventgraph_handler_seconds"),

@@ -6,6 +6,7 @@ nodes  data_channel                its nodes
 peer                               one peer connection; the asyncio side
     peer_track                         one track of it
     offer_check                        what a peer's description may cost
+    rtp_statistics                     a direction of a track on the network
 aiortc_private                     all that reaches into aiortc
 forwarding  decoded                RTP as it is; frames
 formats                            payload types in the graph
@@ -21,6 +22,7 @@ from ..payload_format import GRAPH_FORMATS
 from .data_channel import DataChannelNode
 from .network import WebRtcNetwork
 from .nodes import WebRtcPlayout, WebRtcSink, WebRtcSource, link_forwarding
+from .rtp_statistics import RtpStatistics
 from .session import TrackStatistics, WebRtcSession, WebRtcStatistics
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "TEXT",
     "VIDEO",
     "DataChannelNode",
+    "RtpStatistics",
     "TrackStatistics",
     "WebRtcNetwork",
     "WebRtcPlayout",

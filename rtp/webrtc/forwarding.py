@@ -37,6 +37,7 @@ class ForwardedInput:
         drops: packets that were not forwarded, by reason: "unknown payload type",
             "too many sources", "rtx of unknown source", "rtx padding".
         missing: sequence numbers, for a NACK; not empty just after loss was noticed.
+        media_ssrc: of which source another one resends (RFC 4588), by the SSRC of the latter.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class ForwardedInput:
         self._streams = streams
         self._codecs = {codec.payloadType: codec for codec in parameters.codecs}
         self._numbers = {pt: graph_payload_type(codec) for pt, codec in self._codecs.items()}
-        self._media_ssrc = {e.rtx.ssrc: e.ssrc for e in parameters.encodings if e.rtx}
+        self.media_ssrc = {e.rtx.ssrc: e.ssrc for e in parameters.encodings if e.rtx}
         self._nacks = NackGenerator() if wants_nack else None
 
     def take_view(self, packet: RtpPacket) -> RtpPacket | None:
@@ -84,7 +85,7 @@ class ForwardedInput:
         if not self._count(packet):
             return None
         if is_rtx(codec):
-            ssrc = self._media_ssrc.get(packet.ssrc)
+            ssrc = self.media_ssrc.get(packet.ssrc)
             original = codec.parameters.get("apt")
             if ssrc is None or not isinstance(original, int) or original not in self._codecs:
                 self.drops["rtx of unknown source"] += 1
@@ -175,6 +176,11 @@ class ForwardedOutput:
     def octets_sent(self) -> int:
         """Of their payloads."""
         return self._stream.octets_sent
+
+    @property
+    def clock_rate(self) -> int:
+        """Of the last of them, in Hz; 0 before."""
+        return self._stream.clock_rate
 
     def take(self, packet: RtpPacket, now: float) -> bytes | None:
         """Turn a packet of the graph into a datagram to send; None: it is counted in `drops`.

@@ -43,9 +43,12 @@ from .aiortc_private import (
     EncodingSender,
     ForwardingReceiver,
     ForwardingSender,
+    received,
+    sent,
 )
 from .decoded import OutgoingTrack
 from .formats import session_payload_types
+from .rtp_statistics import RtpStatistics
 
 MEDIA_WAITING: Final = 256
 """Packets or frames in a mailbox: two key frames of video, five seconds of sound."""
@@ -105,6 +108,15 @@ class PeerTrack:
             if end is not None:
                 drops.update(end.drops)
         return dict(drops)
+
+    def received(self) -> RtpStatistics:
+        """What came from the peer; for any thread."""
+        return RtpStatistics(0, 0) if self._receiver is None else received(self._receiver)
+
+    def sent(self) -> RtpStatistics:
+        """What went to the peer; for any thread."""
+        sender = self._sender
+        return RtpStatistics(0, 0) if sender is None else sent(sender, sender.clock_rate)
 
     def make_sender(self, transport: RTCDtlsTransport) -> RTCRtpSender:
         """aiortc's end of what we send."""

@@ -29,6 +29,7 @@ from .data_channel import DataChannelNode, PeerChannel
 from .nodes import WebRtcPlayout, WebRtcSink, WebRtcSource
 from .peer import Peer
 from .peer_track import PeerTrack, Way
+from .rtp_statistics import RtpStatistics
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class TrackStatistics(msgspec.Struct, frozen=True):
     """One track in numbers: its mailboxes, and what was dropped beside them, by reason.
 
     Attributes:
+        received, sent: on the network.
         playout: of sound that is decoded, with its delay; None for all else.
     """
 
@@ -51,6 +53,8 @@ class TrackStatistics(msgspec.Struct, frozen=True):
     inward: MailboxStatistics
     outward: MailboxStatistics
     drops: dict[str, int]
+    received: RtpStatistics
+    sent: RtpStatistics
     playout: PlayoutStatistics | None = None
 
 
@@ -266,6 +270,8 @@ class WebRtcSession:
                     track.inward.statistics(),
                     track.outward.statistics(),
                     track.drops(),
+                    track.received(),
+                    track.sent(),
                     self._playouts[track].statistics() if track in self._playouts else None,
                 )
                 for track in self._peer.tracks

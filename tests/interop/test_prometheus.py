@@ -21,7 +21,7 @@ def test_alerts_are_rules_of_prometheus() -> None:
         ["promtool", "check", "rules", str(ALERTS)], capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 0, done.stderr
-    assert "6 rules found" in done.stdout
+    assert "7 rules found" in done.stdout
 
 
 @pytest.mark.interop("prometheus")

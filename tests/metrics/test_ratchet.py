@@ -25,6 +25,15 @@ def test_count_that_fell_began_again() -> None:
     assert ratchet.totals == {"x": 10}
 
 
+def test_count_that_goes_on_after_it_fell_is_taken_at_its_highest() -> None:
+    ratchet = Ratchet[str, str]()
+    added = []
+    for count in (7, 5, 9):
+        added.append(ratchet.look("a", {"x": ratchet.highest("a", "x", count)}))
+    assert added == [{"x": 7}, {"x": 0}, {"x": 2}]
+    assert ratchet.totals == {"x": 9}
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 20), st.booleans())))
 def test_totals_are_all_increments_whoever_comes_and_goes(
     steps: list[tuple[str, int, bool]],

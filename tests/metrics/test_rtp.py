@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 import trio.testing
 
@@ -16,6 +17,7 @@ from rtp.metrics.sound import SoundCollector
 from rtp.metrics.webrtc import WebRtcCollector
 from rtp.nodes import Playout
 from rtp.webrtc import WebRtcNetwork
+from rtp.webrtc.session import WayName
 from tests.metrics.scraping import samples
 from tests.rtp.pair import FORMATS, rtp
 from tests.rtp.test_playout import send
@@ -80,7 +82,7 @@ async def test_closed_session_stays_in_the_totals_with_its_last_packet() -> None
         shown = samples(collector)
         assert shown["rtp_packets_received_total"] == 1
         assert shown["rtp_sessions{state=live}"] == shown["rtp_sessions{state=silent}"] == 0
-        assert not collector._lost  # nothing is kept of it
+        assert not collector._totals._seen  # nothing is kept of it
 
 
 async def test_delay_and_losses_of_jitter_buffers_are_shown(
@@ -135,6 +137,47 @@ async def test_packets_of_webrtc_sessions_are_counted_also_when_they_are_over() 
         shown = samples(collector)
         assert shown["rtp_webrtc_sessions{state=connected}"] == 0
         assert shown["rtp_webrtc_packets_total{direction=in,kind=audio}"] >= seen
+
+
+@needs_address
+@pytest.mark.parametrize("sound", ["decoded", "forwarded"])
+async def test_what_the_network_loses_of_webrtc_is_seen_on_both_ways(sound: WayName) -> None:
+    async with (
+        AsyncioThread("client") as thread,
+        Graph() as graph,
+        WebRtcNetwork(graph) as network,
+    ):
+        collector = WebRtcCollector(network)
+        session = network.open("alice", audio=sound)
+
+        def shown(metric: str, way: str) -> float:
+            return samples(collector)[f"rtp_webrtc_{metric}{{direction={way},kind=audio}}"]
+
+        async with client_of(thread, session) as client:
+            await client.connect(ToneTrack(440))
+            graph.link_up(Address("alice", "audio-source"), Address("alice", "audio-sink"))
+            await webrtc_until(lambda: len(client.sound) > 10)
+            assert shown("packets_lost_total", "in") == shown("packets_lost_total", "out") == 0
+            lost = await client.lose(every=10)
+            await webrtc_until(lambda: min(lost["sent"], lost["received"]) >= 5)
+            await client.lose_no_more()
+            # What is forwarded keeps its gaps: the peer misses that, too.
+            gone = lost["received"] + (lost["sent"] if sound == "forwarded" else 0)
+            await webrtc_until(lambda: shown("packets_lost_total", "in") == lost["sent"])
+            await webrtc_until(lambda: shown("packets_lost_total", "out") == gone)
+            await webrtc_until(
+                lambda: samples(collector)["rtp_webrtc_round_trip_seconds_count"] > 0
+            )
+            for way in ("in", "out"):
+                assert shown("network_packets_total", way) > 50
+                assert shown("jitter_seconds_count", way) > 0
+                assert shown("jitter_seconds_sum", way) < 0.1 * shown("jitter_seconds_count", way)
+        await session.wait_left()
+        assert shown("packets_lost_total", "in") == lost["sent"]
+        assert shown("packets_lost_total", "out") == gone
+        assert not collector._on_network._seen  # nothing is kept of it
+        before = shown("jitter_seconds_count", "in")
+        assert shown("jitter_seconds_count", "in") == before
 
 
 def test_reasons_are_those_of_the_sessions() -> None:

@@ -101,8 +101,8 @@ process_start_time_seconds 1000
 process_cpu_seconds_total 10
 rtp_packets_received_total 100
 rtp_packets_lost_total 0
-rtp_webrtc_packets_total{direction="in",kind="audio"} 5
-rtp_webrtc_packets_total{direction="out",kind="audio"} 6
+rtp_webrtc_network_packets_total{direction="in",kind="audio"} 5
+rtp_webrtc_network_packets_total{direction="out",kind="audio"} 6
 eventgraph_lag_seconds_bucket{le="0.001"} 1000
 eventgraph_lag_seconds_bucket{le="0.5"} 1000
 eventgraph_lag_seconds_bucket{le="+Inf"} 1000
@@ -115,8 +115,10 @@ rtp_packets_received_total 190
 eventgraph_handler_seconds_count{type="Mixer"} 4
 eventgraph_handler_seconds_sum{type="Mixer"} 0.01
 rtp_packets_lost_total 10
-rtp_webrtc_packets_total{direction="in",kind="audio"} 15
-rtp_webrtc_packets_total{direction="out",kind="audio"} 26
+rtp_webrtc_network_packets_total{direction="in",kind="audio"} 15
+rtp_webrtc_network_packets_total{direction="out",kind="audio"} 26
+rtp_webrtc_packets_lost_total{direction="in",kind="audio"} 15
+rtp_webrtc_packets_lost_total{direction="out",kind="audio"} 9
 eventgraph_lag_seconds_bucket{le="0.001"} 1010
 eventgraph_lag_seconds_bucket{le="0.5"} 1020
 eventgraph_lag_seconds_bucket{le="+Inf"} 1020
@@ -126,7 +128,7 @@ eventgraph_lag_seconds_bucket{le="+Inf"} 1020
 def test_totals_of_the_server_are_read_off_its_metrics() -> None:
     seen = server.compare(server.parse(BEFORE), server.parse(NOW), seconds=2.0, epoch=1500.0)
     assert (seen.version, seen.uptime, seen.processor) == ("1.2.3", 500, 0.5)
-    assert (seen.received, seen.sent, seen.loss) == (50, 10, 0.1)
+    assert (seen.received, seen.sent, seen.loss) == (50, 10, 0.2)
     assert seen.lag == 0.5  # of the time between: half of it was late
     assert seen.takes == {"Mixer": 0.0025}
     stalled = NOW.replace('{le="+Inf"} 1020', '{le="+Inf"} 2020')

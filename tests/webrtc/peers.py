@@ -3,6 +3,7 @@
 import asyncio
 import fractions
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -109,6 +110,7 @@ class Client:
         self.messages: list[str | bytes] = []
         self.readers: list[asyncio.Task[None]] = []
         self.channels: dict[str, RTCDataChannel] = {}
+        self.losing = False
         self.connection: RTCPeerConnection
 
     async def connect(self, *tracks: MediaStreamTrack, channels: tuple[str, ...] = ()) -> None:
@@ -193,6 +195,50 @@ class Client:
             sender.transport._send_rtp = send  # type: ignore[method-assign]
             receiver._handle_rtp_packet = take  # type: ignore[method-assign]
         return sent, got
+
+    async def lose(self, every: int) -> Counter[str]:
+        """Lose each so-many-th packet of RTP until `lose_no_more`.
+
+        Returns:
+            how many were lost, of those "sent" and those "received"; it goes on counting.
+        """
+        self.losing = True
+        lost: Counter[str] = Counter()
+        seen: Counter[str] = Counter()
+
+        def is_lost(way: str, data: bytes) -> bool:
+            if not self.losing or len(data) < 2 or not 127 < data[0] < 192 or is_rtcp(data):
+                return False
+            seen[way] += 1
+            lost[way] += seen[way] % every == 0
+            return seen[way] % every == 0
+
+        async def lose() -> None:
+            ice = self.connection.getSenders()[0].transport.transport._connection
+            for protocol in ice._protocols:
+                pass_out, pass_in = protocol.send_data, protocol.datagram_received
+
+                async def send(data: bytes, address: Any, pass_on: Any = pass_out) -> None:
+                    if not is_lost("sent", data):
+                        await pass_on(data, address)
+
+                def receive(data: bytes, address: Any, pass_on: Any = pass_in) -> None:
+                    if not is_lost("received", data):
+                        pass_on(data, address)
+
+                protocol.send_data = send  # type: ignore[assignment, method-assign]
+                protocol.datagram_received = receive  # type: ignore[assignment, method-assign]
+
+        await self.thread.call(lose)
+        return lost
+
+    async def lose_no_more(self) -> None:
+        """What comes and goes from now on arrives."""
+
+        async def stop() -> None:
+            self.losing = False
+
+        await self.thread.call(stop)
 
     async def vanish(self) -> None:
         """Die without a word: no BYE, no DTLS close, no answer any more."""

@@ -13,7 +13,7 @@ from aioice.ice import Connection, StunProtocol
 from aiortc import RTCPeerConnection
 from aiortc.codecs import CODECS
 from aiortc.rtcdtlstransport import RTCDtlsTransport, RtpRouter
-from aiortc.rtcrtpreceiver import RTCRtpReceiver, decoder_worker
+from aiortc.rtcrtpreceiver import RTCRtpReceiver, StreamStatistics, decoder_worker
 from aiortc.rtcrtpsender import RTCRtpSender
 
 from rtp.asyncio_thread import AsyncioThread
@@ -39,6 +39,7 @@ CALLED_OR_REPLACED = {
     "a8c9a10a": RTCRtpReceiver._run_rtcp,
     "311f8000": RTCRtpReceiver._send_rtcp_nack,
     "20b6b492": RTCRtpReceiver._send_rtcp_pli,
+    "292ad139": StreamStatistics.add,
     "887eac3d": RTCRtpSender.send,
     "fcc094b8": RTCRtpSender.stop,
     "997a8026": RTCRtpSender._run_rtp,

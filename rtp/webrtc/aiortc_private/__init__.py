@@ -8,9 +8,10 @@ changes. Private attributes are declared at the head of each class, under their 
     connection   the peer connection, its queue of datagrams, and its consent checks
     coding       decoded tracks: receiver and sender with a codec
     passing      forwarded tracks: receiver and sender without
+    reports      what it counts of RTP and hears by RTCP
     shortcut     the way of media from the socket to its receiver
 
-Everything here runs on the asyncio thread.
+Everything here runs on the asyncio thread, but for `reports`.
 """
 
 from typing import Final
@@ -18,6 +19,7 @@ from typing import Final
 from .coding import DecodingReceiver, EncodingSender
 from .connection import PeerConnection
 from .passing import ForwardingReceiver, ForwardingSender
+from .reports import received, sent
 
 VERSIONS: Final = {"aiortc": "1.16.0", "aioice": "0.13.0"}
 
@@ -28,4 +30,6 @@ __all__ = [
     "ForwardingReceiver",
     "ForwardingSender",
     "PeerConnection",
+    "received",
+    "sent",
 ]

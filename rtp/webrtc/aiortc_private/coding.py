@@ -11,9 +11,10 @@ import av
 from aiortc.codecs import get_encoder
 from aiortc.codecs.base import Encoder
 from aiortc.rtcdtlstransport import RTCDtlsTransport
-from aiortc.rtcrtpparameters import RTCRtpCodecParameters
-from aiortc.rtcrtpreceiver import RTCRtpReceiver
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpSendParameters
+from aiortc.rtcrtpreceiver import RTCRtpReceiver, StreamStatistics
 from aiortc.rtcrtpsender import RTCEncodedFrame, RTCRtpSender
+from aiortc.stats import RTCStatsReport
 
 from ...audio.codecs import Encoder as SoundEncoder
 from ...audio.codecs import make_encoder
@@ -53,6 +54,8 @@ class DecodingReceiver(RTCRtpReceiver):
 
     _RTCRtpReceiver__decoder_error: threading.Event
     _RTCRtpReceiver__decoder_queue: queue.Queue[Any]
+    _RTCRtpReceiver__remote_streams: dict[int, StreamStatistics]
+    _RTCRtpReceiver__rtx_ssrc: dict[int, int]
 
     def __init__(self, kind: str, transport: RTCDtlsTransport) -> None:
         super().__init__(kind, transport)
@@ -72,16 +75,24 @@ class EncodingSender(RTCRtpSender):
 
     Attributes:
         drops: frames, by reason: "encoder failed".
+        clock_rate: of what is sent, in Hz; 0 before.
     """
 
     _RTCRtpSender__encoder: Encoder | None
     _RTCRtpSender__force_keyframe: bool
+    _RTCRtpSender__packet_count: int
+    _RTCRtpSender__stats: RTCStatsReport
 
     def __init__(self, track: OutgoingTrack, transport: RTCDtlsTransport) -> None:
         super().__init__(track, transport)
         self.drops: Counter[str] = Counter()
+        self.clock_rate = 0
         self._outgoing = track
         self._sound_encoder: SoundEncoder | None = None
+
+    async def send(self, parameters: RTCRtpSendParameters) -> None:
+        self.clock_rate = parameters.codecs[0].clockRate
+        await super().send(parameters)
 
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         frame, restarted = await self._outgoing.next_frame()

@@ -26,6 +26,7 @@ from aiortc.rtp import (
     pack_remb_fci,
 )
 from aiortc.rtp import RtpPacket as AiortcPacket
+from aiortc.stats import RTCStatsReport
 
 from ...packet import RtpPacket
 from ..forwarding import ForwardedInput, ForwardedOutput
@@ -56,6 +57,7 @@ class ForwardingReceiver(RTCRtpReceiver):
     _RTCRtpReceiver__remote_streams: dict[int, StreamStatistics]
     _RTCRtpReceiver__rtcp_ssrc: int | None
     _RTCRtpReceiver__rtcp_task: asyncio.Future[None] | None
+    _RTCRtpReceiver__rtx_ssrc: dict[int, int]
     _RTCRtpReceiver__started: bool
 
     def __init__(
@@ -88,6 +90,7 @@ class ForwardingReceiver(RTCRtpReceiver):
         streams = self._RTCRtpReceiver__remote_streams
         self._input = ForwardedInput(parameters, streams, wants_nack=self._kind == "video")
         self.drops = self._input.drops
+        self._RTCRtpReceiver__rtx_ssrc = self._input.media_ssrc
         self.transport._register_rtp_receiver(self, parameters)
         self._RTCRtpReceiver__rtcp_task = asyncio.ensure_future(self._run_rtcp())
         self._RTCRtpReceiver__started = True
@@ -181,6 +184,7 @@ class ForwardingSender(RTCRtpSender):
     _RTCRtpSender__rtp_started: asyncio.Event
     _RTCRtpSender__rtp_timestamp: int
     _RTCRtpSender__rtx_payload_type: int | None
+    _RTCRtpSender__stats: RTCStatsReport
 
     def __init__(
         self,
@@ -201,6 +205,11 @@ class ForwardingSender(RTCRtpSender):
         self._packet_wanted = packet_wanted
         self._output: ForwardedOutput | None = None
         self._stopping = asyncio.Event()
+
+    @property
+    def clock_rate(self) -> int:
+        """Of what was sent last, in Hz; 0 before."""
+        return 0 if self._output is None else self._output.clock_rate
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
         if self._output is None:
