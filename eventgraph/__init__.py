@@ -6,7 +6,7 @@ From the top down, each layer needing only those below it::
     congestion                         which channels stay full, and why
     watchdog                           names who holds everything up
     supervision  restart               nodes that run again after a crash
-    statistics  totals                 what can be seen of it
+    statistics  totals  slices         what can be seen of it, in one go or bit by bit
     hop_times  tracing                 where single events lose their time
     tap  object_text  node_trace       events seen as they pass; what becomes of each
     runner                             calls the hooks of one node, one at a time

@@ -5,7 +5,7 @@ import msgspec
 from eventgraph.event import Address
 
 
-class Counts(msgspec.Struct, frozen=True):
+class Counts(msgspec.Struct, frozen=True, gc=False):
     """Events on one way into a channel."""
 
     offered: int = 0

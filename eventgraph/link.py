@@ -89,6 +89,24 @@ class Tally:
         return twin
 
 
+class Retired(Tally):
+    """Of all ways that are gone.
+
+    Attributes:
+        ways: how many.
+    """
+
+    __slots__ = ("ways",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ways = 0
+
+    def absorb(self, other: Tally) -> None:
+        super().absorb(other)
+        self.ways += 1
+
+
 class Way(Tally):
     """One way into channels, and who delivers on it: a link, to oneself, or from threads."""
 

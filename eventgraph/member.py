@@ -97,6 +97,11 @@ class Member(Vertex):
         elif link is not None:  # nobody is there to be told, or nobody who has known it
             self.runtime.topology.told(link)
 
+    @property
+    def has_left(self) -> bool:
+        """Whether it is out of the graph, for good."""
+        return self.gone and self.state is not NodeState.SUSPENDED
+
     # What comes in beside the links
 
     def demand_backlog(self) -> Backlog:
@@ -248,7 +253,7 @@ class Member(Vertex):
 
     async def wait_left(self) -> None:
         """Return when on_exit is over and the address is free."""
-        if self.gone and self.state is not NodeState.SUSPENDED:
+        if self.has_left:
             await trio.lowlevel.checkpoint()
             return
         if self._departure is None:

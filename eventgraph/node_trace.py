@@ -18,7 +18,6 @@ from eventgraph.event import Address, Event
 from eventgraph.link import Way
 from eventgraph.listening import Entry, listen, stop_listening
 from eventgraph.runner import Handle, Runner
-from eventgraph.state import NodeState
 from eventgraph.tracing import PATIENCE
 from eventgraph.wrapping import around
 
@@ -96,7 +95,7 @@ class NodeTracer:
     @property
     def over(self) -> bool:
         """Whether the node has left: nothing more will come."""
-        return self._runner.gone and self._runner.state is not NodeState.SUSPENDED
+        return self._runner.has_left
 
     @property
     def refused(self) -> int:

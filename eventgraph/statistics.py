@@ -3,23 +3,28 @@
 For every link, and for the deliveries of a node to itself and from threads::
 
     offered == handled + queued + sum(dropped.values())
+
+The structs of nodes, links and counts hold nothing that could hold them, and there are thousands of
+them: the garbage collector, which would stop everything to go through them, is not told of them.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 
 import msgspec
 
 from eventgraph.counts import Counts, RemoteLink
 from eventgraph.event import Address
-from eventgraph.link import Link, Tally
+from eventgraph.link import Link, Tally, Vertex
 from eventgraph.member import Member
 from eventgraph.runtime import Crash, Runtime
+from eventgraph.slices import Steps
+from eventgraph.totals import total_steps
 
 REMOTE = "remote"
 
 
-class LinkSnapshot(msgspec.Struct, frozen=True):
+class LinkSnapshot(msgspec.Struct, frozen=True, gc=False):
     """A link that is up, or that is down while its sender has yet to be told.
 
     One that leads out of the graph, or into it, has a negative id.
@@ -32,7 +37,7 @@ class LinkSnapshot(msgspec.Struct, frozen=True):
     counts: Counts
 
 
-class NodeSnapshot(msgspec.Struct, frozen=True):
+class NodeSnapshot(msgspec.Struct, frozen=True, gc=False):
     """A node, its limits and how full it is.
 
     The far end of a link that leads out of the graph is shown as a node in the state ``remote``.
@@ -63,37 +68,57 @@ class GraphSnapshot(msgspec.Struct, frozen=True):
     restart_count: int = 0  # of supervised nodes, those that have left included
 
 
-def take_snapshot(runtime: Runtime) -> GraphSnapshot:
-    """Count everything; costs as much as there are nodes, links and waiting events."""
+def snapshot_steps(runtime: Runtime) -> Steps[GraphSnapshot]:
+    """Count everything; costs as much as there are nodes, links and waiting events.
+
+    In slices each node is of one instant, with all links to it; what threads delivered is of the
+    first, and the totals are as those of `total_steps`.
+    """
     members = [vertex for vertex in runtime.topology if isinstance(vertex, Member)]
     with runtime.thread_lock:  # as briefly as can be: threads wait for it
-        inboxes = [tuple(m.backlog.inbox) if m.backlog is not None else () for m in members]
-        threads = [m.from_threads.copy() if m.from_threads else Tally() for m in members]
-        retired_threads = runtime.retired_threads.copy()
-    queued: Counter[Tally | None] = Counter()
-    for member, inbox in zip(members, inboxes, strict=True):
-        queued.update(tally for tally, _ in member.entries)
-        queued.update(tally for tally, _ in inbox)
-    nodes = [
-        _node(member, len(inbox), tally, queued)
-        for member, inbox, tally in zip(members, inboxes, threads, strict=True)
-    ]
-    links = [_link(link, queued) for member in members for link in _links_of(member)]
-    present = {member.address for member in members}
+        inboxes = {m: tuple(m.backlog.inbox) for m in members if m.backlog is not None}
+        threads = {
+            m: (m.from_threads, m.from_threads.copy())
+            for m in members
+            if m.from_threads is not None
+        }
+    queued: Counter[Tally] = Counter()  # of the channels that were looked at
+    nodes: dict[Member, NodeSnapshot] = {}
+    by_sender: defaultdict[Vertex, list[LinkSnapshot]] = defaultdict(list)
     for member in members:
-        for way in member.remote_links() if member.remote_links is not None else ():
-            links.append(_remote_link(member, way))
-            if way.far not in present:  # several ways may lead to one place
-                present.add(way.far)
-                nodes.append(_far_end(way))
-    tallies: list[Tally] = [runtime.topology.retired, retired_threads, *threads]
-    tallies += (member.to_self for member in members)
-    tallies += (link for member in members for link in _links_of(member))
-    totals = _counts(tallies, sum(queued.values()))
+        if not member.has_left:
+            inbox = inboxes.get(member, ())
+            for waiting in filter(None, (member.entries, inbox)):
+                queued.update(tally for tally, _ in waiting)
+            nodes[member] = _node(member, len(inbox), queued)
+            for link in member.inputs.values():
+                by_sender[link.sender].append(_link(link, True, queued))
+        yield
+    links: list[LinkSnapshot] = []
+    far: dict[Address, NodeSnapshot] = {}
+    for member, node in nodes.items():
+        mine = by_sender[member]
+        if member.outputs.closing:
+            known = {link.id for link in mine}  # they were up when their receiver was looked at
+            closing = (x for x in member.outputs.closing.values() if x.id not in known)
+            mine += (_link(link, False, queued) for link in closing)
+        links += mine if len(mine) < 2 else sorted(mine, key=lambda link: (not link.up, link.id))
+        if member in threads:
+            tally, counted = threads[member]
+            by_threads = _counts(counted, queued[tally])
+            nodes[member] = msgspec.structs.replace(node, from_threads=by_threads)
+        if member.remote_links is not None and not member.has_left:
+            for way in member.remote_links():  # several may lead to one place
+                links.append(_remote_link(member, way))
+                far.setdefault(way.far, _far_end(way))
+        yield
+    for node in nodes.values():
+        far.pop(node.address, None)
+    totals = yield from total_steps(runtime)
     return GraphSnapshot(
-        nodes,
+        [*nodes.values(), *far.values()],
         links,
-        totals,
+        totals.counts,
         runtime.crash_count,
         list(runtime.crashes),
         runtime.restart_count,
@@ -121,13 +146,7 @@ def _far_end(way: RemoteLink) -> NodeSnapshot:
     )
 
 
-def _links_of(member: Member) -> list[Link]:
-    return [*member.outputs.up.values(), *member.outputs.closing.values()]
-
-
-def _node(
-    member: Member, waiting: int, by_threads: Tally, queued: Mapping[Tally | None, int]
-) -> NodeSnapshot:
+def _node(member: Member, waiting: int, queued: Mapping[Tally, int]) -> NodeSnapshot:
     return NodeSnapshot(
         address=member.address,
         type=member.type_name,
@@ -139,29 +158,24 @@ def _node(
         queued=len(member.entries),
         waiting=waiting,
         restarts=member.restarts,
-        to_self=_counts([member.to_self], queued[member.to_self]),
-        from_threads=_counts([by_threads], queued[member.from_threads]),
+        to_self=_counts(member.to_self, queued.get(member.to_self, 0)),
+        from_threads=Counts(),
     )
 
 
-def _link(link: Link, queued: Mapping[Tally | None, int]) -> LinkSnapshot:
-    return LinkSnapshot(
-        link.id,
-        link.sender.address,
-        link.receiver.address,
-        link.id in link.sender.outputs.up,
-        _counts([link], queued[link]),
-    )
+def _link(link: Link, up: bool, queued: Mapping[Tally, int]) -> LinkSnapshot:
+    counts = _counts(link, queued.get(link, 0))
+    return LinkSnapshot(link.id, link.sender.address, link.receiver.address, up, counts)
 
 
-def _counts(tallies: Iterable[Tally], queued: int) -> Counts:
-    accepted = refused = discarded = 0
+def _counts(tally: Tally, queued: int) -> Counts:
+    accepted = int(tally.accepted)
+    if not tally.refused and not tally.discarded:
+        return Counts(accepted, max(0, accepted - queued), min(queued, accepted))
+    refused, discarded = sum(tally.refused.values()), sum(tally.discarded.values())
     dropped: dict[str, int] = {}
-    for tally in tallies:
-        accepted += int(tally.accepted)
-        refused += sum(tally.refused.values())
-        discarded += sum(tally.discarded.values())
-        for counts in (tally.refused, tally.discarded):
-            for reason, count in counts.items():
-                dropped[reason.value] = dropped.get(reason.value, 0) + count
+    for counts in (tally.refused, tally.discarded):
+        for reason, count in counts.items():
+            dropped[reason.value] = dropped.get(reason.value, 0) + count
+    queued = min(queued, accepted - discarded)  # in slices it may seem to be more
     return Counts(accepted + refused, accepted - queued - discarded, queued, dropped)

@@ -20,7 +20,6 @@ from eventgraph.event import Address, Event
 from eventgraph.link import Vertex, Way
 from eventgraph.listening import Entry, listen, stop_listening
 from eventgraph.member import Member
-from eventgraph.state import NodeState
 
 
 class Passed(NamedTuple):
@@ -99,8 +98,7 @@ class Tap:
     @property
     def over(self) -> bool:
         """Whether the node has left: nothing more will come."""
-        receiver = self._receiver
-        return receiver.gone and receiver.state is not NodeState.SUSPENDED
+        return self._receiver.has_left
 
     @property
     def counts(self) -> TapCounts:

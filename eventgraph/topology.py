@@ -19,7 +19,7 @@ from eventgraph.errors import (
     NodeNotFoundError,
 )
 from eventgraph.event import Address
-from eventgraph.link import MAX_PENDING, Link, Notice, Tally, Vertex
+from eventgraph.link import MAX_PENDING, Link, Notice, Retired, Vertex
 from eventgraph.observer import Observer
 from eventgraph.state import PUTS_LINKS_UP, TAKES_LINKS
 
@@ -32,7 +32,7 @@ class Topology:
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._vertices: dict[Address, Vertex] = {}
-        self.retired = Tally()  # of links that are gone
+        self.retired = Retired()  # of links that are gone
 
     def __len__(self) -> int:
         return len(self._vertices)

@@ -1,6 +1,6 @@
 """Collector: what Prometheus asks, in whatever thread, is read in the thread of trio."""
 
-from abc import abstractmethod
+import threading
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -9,21 +9,30 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from eventgraph.slices import Steps, at_once, in_slices
+
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 
 class TrioCollector(Collector):
     """A collector that is made and read in trio's thread, and may be asked in any.
 
-    When trio has ended there is nothing to be told.
+    A subclass has `read`, or `read_steps` if it looks at much: asked in another thread, that is
+    done in slices. When trio has ended there is nothing to be told.
     """
 
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
+        self._asked = threading.Lock()  # one thread at a time: in slices they would mix
 
-    @abstractmethod
     def read(self) -> list[Metric]:
         """All there is, now; called in the thread of trio."""
+        raise NotImplementedError
+
+    def read_steps(self) -> Steps[list[Metric]]:
+        """All there is, bit by bit; likewise."""
+        yield from ()
+        return self.read()
 
     def collect(self) -> Iterable[Metric]:
         try:
@@ -31,9 +40,10 @@ class TrioCollector(Collector):
         except RuntimeError:
             here = None
         if here is self._token:
-            return self.read()
+            return at_once(self.read_steps())
         try:
-            return trio.from_thread.run_sync(self.read, trio_token=self._token)
+            with self._asked:
+                return trio.from_thread.run(in_slices, self.read_steps(), trio_token=self._token)
         except (trio.RunFinishedError, trio.Cancelled):
             return []
 

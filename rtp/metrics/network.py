@@ -9,6 +9,7 @@ from prometheus_client import Metric
 from eventgraph.metrics.collector import TrioCollector, counter, counters, gauges
 from eventgraph.metrics.distribution import Distribution
 from eventgraph.metrics.ratchet import Ratchet
+from eventgraph.slices import Steps
 
 from ..drops import DropReason
 from ..endpoint import EndpointStatistics, RtpEndpoint
@@ -35,9 +36,12 @@ class NetworkCollector(TrioCollector):
         self._round_trip = Distribution(ROUND_TRIPS)
         network.on_closed(self._close)
 
-    def read(self) -> list[Metric]:
+    def read_steps(self) -> Steps[list[Metric]]:
         live: Counter[tuple[str]] = Counter({("live",): 0, ("silent",): 0})
         for endpoint in self._network.endpoints:
+            yield
+            if endpoint.closed:  # meanwhile
+                continue
             live["live" if endpoint.is_live else "silent",] += 1
             statistics = self._look(endpoint)
             if endpoint.is_live and statistics.session.packets_received:

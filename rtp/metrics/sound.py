@@ -10,6 +10,7 @@ from eventgraph import Address, Graph, Node, Observer
 from eventgraph.metrics.collector import TrioCollector, counter, counters, gauge
 from eventgraph.metrics.distribution import Distribution
 from eventgraph.metrics.ratchet import Ratchet
+from eventgraph.slices import Steps
 from eventgraph.statistics import REMOTE
 
 from ..nodes import AudioMixer, Playout
@@ -51,10 +52,13 @@ class SoundCollector(TrioCollector, Observer):
                 self._totals.look(buffer, _counts(statistics))
                 self._totals.forget(buffer)
 
-    def read(self) -> list[Metric]:
+    def read_steps(self) -> Steps[list[Metric]]:
         there: set[Buffer] = set()
         fullest = 0.0
-        for node in self._nodes.values():
+        for address, node in list(self._nodes.items()):
+            yield
+            if self._nodes.get(address) is not node:  # it left meanwhile
+                continue
             for buffer, statistics in _buffers(node):
                 there.add(buffer)
                 self._totals.look(buffer, _counts(statistics))

@@ -10,6 +10,7 @@ from prometheus_client.core import HistogramMetricFamily
 from eventgraph.metrics.collector import TrioCollector, counters, gauges
 from eventgraph.metrics.distribution import Distribution
 from eventgraph.metrics.ratchet import Ratchet
+from eventgraph.slices import Steps
 
 from ..webrtc import RtpStatistics, WebRtcNetwork
 from ..webrtc.session import TrackStatistics, WebRtcSession, WebRtcStatistics
@@ -40,9 +41,12 @@ class WebRtcCollector(TrioCollector):
         self._round_trip = Distribution(ROUND_TRIPS)
         network.on_ended(self._end)
 
-    def read(self) -> list[Metric]:
+    def read_steps(self) -> Steps[list[Metric]]:
         states: Counter[tuple[str]] = Counter({("connected",): 0, ("connecting",): 0})
         for session in self._network.sessions:
+            yield
+            if session.ended is not None:  # meanwhile
+                continue
             statistics = session.statistics()
             states["connected" if statistics.connected else "connecting",] += 1
             self._look(session, statistics)

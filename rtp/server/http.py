@@ -31,6 +31,7 @@ from starlette.routing import Route
 
 from eventgraph import Graph
 from eventgraph.language import Composition
+from eventgraph.slices import in_slices
 from rtp.logs.output import LogOutput
 from rtp.network import RtpNetwork
 
@@ -290,7 +291,7 @@ def application(
                 detail = f"format is {wanted!r}; choose one of {forms}"
                 return problem(HTTPStatus.BAD_REQUEST, detail)
         view = VIEWS[chosen]
-        snapshot = graph.snapshot()
+        snapshot = await in_slices(graph.snapshot_steps())
         body: bytes | str
         if len(snapshot.nodes) + len(snapshot.links) < LARGE_GRAPH:
             body = view.render(snapshot)

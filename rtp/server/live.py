@@ -10,6 +10,7 @@ import trio
 from msgspec.structs import replace
 
 from eventgraph import Graph, GraphSnapshot, views
+from eventgraph.slices import in_slices
 
 from .feed import Feed, event
 
@@ -47,7 +48,7 @@ class LiveGraph(Feed[Frame]):
         self._settled = False
 
     async def make(self, before: Frame | None) -> Frame:
-        snapshot = self._graph.snapshot()
+        snapshot = await in_slices(self._graph.snapshot_steps())
         now = int(trio.current_time() * 1000)
         small = replace(snapshot, crashes=[])
         if len(snapshot.nodes) + len(snapshot.links) < LARGE:

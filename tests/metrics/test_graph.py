@@ -13,6 +13,7 @@ from eventgraph.metrics import GraphCollector, LagCollector, process_collectors
 from eventgraph.metrics.graph import MAX_TYPES
 from eventgraph.testing import Probe, wait_idle
 from eventgraph.watchdog import watch_hooks
+from tests.core.test_slices import churning
 
 from .scraping import parse, samples
 
@@ -181,3 +182,19 @@ async def test_process_has_threads_tasks_and_descriptors() -> None:
     assert shown["eventgraph_tasks"] >= 1
     assert shown["process_open_fds"] > 3
     assert shown["process_cpu_seconds_total"] > 0
+
+
+async def test_counters_never_fall_though_they_are_read_in_slices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("eventgraph.slices.SLICE", -1.0)  # a pause at each step
+    before: dict[str, float] = {}
+    async with churning(seed=0) as graph:
+        collector = GraphCollector(graph)
+        for _ in range(20):
+            shown = await trio.to_thread.run_sync(samples, collector)
+            for name, value in before.items():
+                assert not name.endswith("_total") or shown[name] >= value, name
+            before = shown
+    assert before["eventgraph_events_handled_total"] > 0
+    assert before["eventgraph_crashes_total"] > 0

@@ -17,6 +17,7 @@ from starlette.types import Receive, Send
 from trio.testing import wait_all_tasks_blocked
 
 from eventgraph import Address, Event, Graph, GraphSnapshot, Node, views
+from eventgraph.slices import Steps
 from rtp.server import connection, connections, gate, http
 from rtp.server.config import Host, HttpConfig, Token
 from rtp.server.connections import Connections
@@ -215,11 +216,11 @@ async def test_other_methods_are_a_problem_that_tells_which_are_taken() -> None:
 async def test_failing_route_is_a_problem_and_the_server_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail() -> GraphSnapshot:
+    def fail() -> Steps[GraphSnapshot]:
         raise ValueError("broken")
 
     async with Graph() as graph, serving(graph) as url:
-        monkeypatch.setattr(graph, "snapshot", fail)
+        monkeypatch.setattr(graph, "snapshot_steps", fail)
         assert_problem(await get(f"{url}/graph"), 500, "the log of the server")
         assert (await get(f"{url}/healthz")).status_code == 200
     assert "broken" in caplog.text
