@@ -41,6 +41,31 @@ async def test_all_that_is_delivered_is_in_the_file_in_order(tmp_path: Path) -> 
     assert recording.end.dropped == 0
 
 
+async def test_what_threads_deliver_is_recorded_and_what_a_node_delivers_to_itself_is_not(
+    tmp_path: Path,
+) -> None:
+    """The latter would happen twice when it is replayed."""
+    async with running() as (url, _, source), trio.open_nursery() as nursery:
+
+        async def feed() -> None:
+            while True:
+                source.deliver_self(Event(1, "itself"))
+                (link,) = source.links
+                await trio.to_thread.run_sync(source.deliver_from_thread, link, Event(2, "thread"))
+                await trio.sleep(0.01)
+
+        nursery.start_soon(feed)
+        way = next(iter(source.links.values()))
+        ends = ({"scope": at.scope, "name": at.name} for at in (source.address, way))
+        answer = await post(url, {**BODY, "links": [{"receiver": end} for end in ends]})
+        nursery.cancel_scope.cancel()
+    (tmp_path / "file").write_bytes(answer.content)
+    events = list(Recording(tmp_path / "file", media_objects()))
+    assert len(events) > 5
+    assert {e.event.obj for e in events} == {"thread"}
+    assert {e.sender for e in events} == {source.address}
+
+
 async def test_what_cannot_be_recorded_is_counted_in_the_file(tmp_path: Path) -> None:
     async with running() as (url, _, source), trio.open_nursery() as nursery:
 
