@@ -9,12 +9,13 @@ the clock, so that along each way they add up to end to end::
     delivered        began         delivered on        began       sent        came      delivered
         |---- queue ----|--- handler ---|---- queue ----|- handler --|-- wire --|- handler -|---
 
-What a node delivers while it handles a followed event is followed on, to every receiver. What it
-keeps and delivers later, as jitter buffers and mixers do, is not: the way ends there.
+What a node delivers while it handles a followed event is followed on, to every receiver, itself
+among them. What it keeps and delivers later, as jitter buffers and mixers do, is not: the way ends
+there.
 
-The hot path does not know of it. Only the links of a node that handles a followed event just now
-are listened to (`eventgraph.listening`), and only a node to which one is on its way is called
-through a wrapper. While nothing is followed, nothing is there.
+The hot path does not know of it. Only while a node handles a followed event are the channels that
+it may deliver into listened to (`eventgraph.listening`), and only a node to which one is on its way
+is called through a wrapper. While nothing is followed, nothing is there.
 """
 
 from collections import Counter
@@ -30,10 +31,9 @@ from opentelemetry.trace import TracerProvider, get_tracer
 
 from eventgraph.busy_links import busy_links
 from eventgraph.errors import NodeNotFoundError, TracerBusyError
-from eventgraph.event import Address, TraceContext
+from eventgraph.event import Address, Event, TraceContext
 from eventgraph.graph import Graph
-from eventgraph.link import Link, Vertex
-from eventgraph.listening import Entry
+from eventgraph.link import Vertex
 from eventgraph.member import Member
 from eventgraph.runner import Runner
 from eventgraph.telemetry.handling import Handling
@@ -193,16 +193,21 @@ class EventFollower:
         stop = self._stops.get(member)
         return stop is not None and stop.handling is not None
 
-    def _go_on(self, branch: Branch, parent: Context, entry: Entry, ahead: int, now: int) -> None:
+    def _go_on(  # noqa: PLR0917  # as `GoOn`
+        self,
+        receiver: Vertex,
+        event: Event,
+        ahead: int,
+        branch: Branch,
+        parent: Context,
+        now: int,
+    ) -> None:
         """A followed event is being delivered to one more node."""
         if self._under_way >= self._limit:
             self._give_up_late()
         if self._under_way >= self._limit:
             self.missed["full"] += 1
             return
-        link, event = entry
-        assert isinstance(link, Link)
-        receiver = link.receiver
         assert isinstance(receiver, Runner)
         stop = self._stops.get(receiver)
         if stop is None:

@@ -5,20 +5,20 @@ from collections.abc import Callable
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
-from eventgraph.event import TraceContext
-from eventgraph.link import Link
-from eventgraph.listening import Entry, listen, stop_listening
+from eventgraph.event import Event, TraceContext
+from eventgraph.link import Vertex
 from eventgraph.member import Member
+from eventgraph.telemetry.outlets import Outlets
 from eventgraph.telemetry.spans import Branch, context_of, fail, traceparent
 
-GoOn = Callable[[Branch, Context, Entry, int, int], object]
-"""Is told of each delivery: the branch, under which span, entry, events ahead of it, when."""
+GoOn = Callable[[Vertex, Event, int, Branch, Context, int], object]
+"""Is told of each delivery: as `outlets.Hear`, the branch, under which span, and when."""
 
 
 class Handling:
-    """From when it begins until `end`, the node's output links are listened to."""
+    """From when it begins until `end`, what the node delivers is heard."""
 
-    __slots__ = ("_branch", "_context", "_go_on", "_hear", "_left", "_links", "_span")
+    __slots__ = ("_branch", "_context", "_go_on", "_left", "_outlets", "_span")
 
     def __init__(self, branch: Branch, member: Member, span: Span, go_on: GoOn) -> None:
         self._branch = branch
@@ -26,14 +26,11 @@ class Handling:
         self._context = context_of(span)
         self._go_on = go_on
         self._left: int | None = None  # when it was handed on, the last time
-        self._hear = self._on_entry  # one object
-        self._links: tuple[Link, ...] = tuple(member.outputs.up.values())
-        for link in self._links:
-            listen(link, self._hear)
+        self._outlets = Outlets(member, self._hear)
 
-    def _on_entry(self, entry: Entry, ahead: int) -> None:
+    def _hear(self, receiver: Vertex, event: Event, ahead: int) -> None:
         self._left = self._branch.now()
-        self._go_on(self._branch, self._context, entry, ahead, self._left)
+        self._go_on(receiver, event, ahead, self._branch, self._context, self._left)
 
     def depart(self) -> TraceContext:
         """It leaves the graph, now."""
@@ -46,8 +43,7 @@ class Handling:
         Args:
             why: it failed.
         """
-        for link in self._links:
-            stop_listening(link, self._hear)
+        self._outlets.close()
         ended = self._left
         if ended is None or why is not None:
             ended = self._branch.now()

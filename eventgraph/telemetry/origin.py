@@ -6,19 +6,19 @@ import trio
 from opentelemetry.trace import Tracer
 
 from eventgraph.event import Event
-from eventgraph.link import Link, Tally
-from eventgraph.listening import Entry, listen, stop_listening
+from eventgraph.link import Vertex
 from eventgraph.member import Member
 from eventgraph.telemetry.handling import GoOn
+from eventgraph.telemetry.outlets import Outlets
 from eventgraph.telemetry.spans import Branch
 
 
 class Origin:
-    """From when it is made until `close`, the node's output links are listened to.
+    """From when it is made until `close`, what the node delivers is heard.
 
     Attributes:
-        begun: set when the event was delivered. It may be going to other links just then, so
-            close after that.
+        begun: set when the event was delivered. It may be going to others just then, so close
+            after that.
         followed: whether it is recorded.
     """
 
@@ -36,28 +36,23 @@ class Origin:
         self._go_on = go_on
         self._may_begin = may_begin
         self._event: Event | None = None
-        self._told: set[Tally] = set()
-        self._hear = self._on_entry  # one object
-        self._links: tuple[Link, ...] = tuple(member.outputs.up.values())
-        for link in self._links:
-            listen(link, self._hear)
+        self._told: set[Vertex] = set()
+        self._outlets = Outlets(member, self._hear)
 
-    def _on_entry(self, entry: Entry, ahead: int) -> None:
-        link, event = entry
+    def _hear(self, receiver: Vertex, event: Event, ahead: int) -> None:
         if self._event is None:
             if not self._may_begin():
                 return
             self._event = event
             self.followed = self._branch.begin(self._member, event.cmd)
             self.begun.set()
-        if self.followed and event is self._event and link not in self._told:
-            self._told.add(link)
+        if self.followed and event is self._event and receiver not in self._told:
+            self._told.add(receiver)
             branch = self._branch
-            self._go_on(branch, branch.context, entry, ahead, branch.now())
+            self._go_on(receiver, event, ahead, branch, branch.context, branch.now())
 
     def close(self) -> None:
         """Listen no more."""
-        for link in self._links:
-            stop_listening(link, self._hear)
+        self._outlets.close()
         if self.followed:
             self._branch.step_ends(0)

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
 from eventgraph import Address, Event, Graph, Node, NodeDelegate, RestartPolicy, TracerBusyError
-from eventgraph.listening import TappedChannel
+from eventgraph.listening import is_heard
 from eventgraph.restart import Level
 from eventgraph.runner import Runner
 from eventgraph.telemetry import EventFollower
@@ -41,11 +41,23 @@ class Waiting(Relay):
 
 
 class Keeper(Relay):
-    """Delivers later, as a jitter buffer does."""
+    """Delivers what it got before, as a jitter buffer does."""
+
+    kept = Event(0)
 
     def on_event(self, event: Event) -> None:
         if event.cmd:
-            self.delegate.deliver_self(Event(0))
+            self.kept = event
+        else:
+            self.delegate.broadcast(self.kept)
+
+
+class Slicer(Relay):
+    """Goes on in its next turn."""
+
+    def on_event(self, event: Event) -> None:
+        if event.cmd > 0:
+            self.delegate.deliver_self(Event(event.cmd - 1))
         else:
             self.delegate.broadcast(event)
 
@@ -71,11 +83,7 @@ def _parts(address: Address) -> tuple[str, str]:
 
 def nothing_is_left(graph: Graph) -> bool:
     runners = [vertex for vertex in graph.runtime.topology if isinstance(vertex, Runner)]
-    return all(
-        not runner._wrappers
-        and not any(isinstance(link.entries, TappedChannel) for link in runner.outputs.up.values())
-        for runner in runners
-    )
+    return not any(runner._wrappers or is_heard(runner) for runner in runners)
 
 
 async def sample(follower: EventFollower, source: NodeDelegate, event: Event) -> None:
@@ -169,6 +177,20 @@ async def test_what_a_node_keeps_is_not_followed_on(autojump_clock: trio.abc.Clo
     assert [span.name for span in recorded.of("handler")] == ["keeper@test"]
 
 
+async def test_what_a_node_delivers_to_itself_is_followed_on(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    recorded = Recorded()
+    async with Graph() as graph:
+        source = chain(graph, Slicer("test", "slicer"), Node("test", "b"))
+        await wait_idle(graph)
+        with EventFollower(graph, recorded.provider, origins=[SOURCE]) as follower:
+            await sample(follower, source, Event(2))
+        assert nothing_is_left(graph)
+    names = [span.name for span in sorted(recorded.of("handler"), key=interval)]
+    assert names == ["slicer@test", "slicer@test", "slicer@test", "b@test"]
+
+
 async def test_any_node_that_delivers_may_be_where_a_trace_begins(
     autojump_clock: trio.abc.Clock,
 ) -> None:
@@ -180,6 +202,7 @@ async def test_any_node_that_delivers_may_be_where_a_trace_begins(
                 nursery.start_soon(follower.run)
                 for _ in range(1000):
                     source.broadcast(Event(1))
+                    source.broadcast(Event(0))
                     await trio.sleep(0.05)
                 nursery.cancel_scope.cancel()
         assert nothing_is_left(graph)
