@@ -127,6 +127,8 @@ async def test_newcomer_takes_over_from_a_machine_with_another_clock(
         new = await provider(realm, step=steps[1], machine=OTHER)
         await has_taken_over(new, old, *hearers)
         await has_taken_over(await provider(realm, step=-2 * HOUR), new, *hearers)
+        for hearer in hearers:
+            assert (await hearer.ask("taken", KEY))["disordered"] == 0  # none came twice
 
 
 async def test_newcomer_elsewhere_stays_when_the_server_of_the_old_one_is_replaced(

@@ -8,7 +8,6 @@ from typing import Final
 import trio
 
 from eventgraph.flows.client import FlowClient
-from eventgraph.flows.clock import Offset
 from eventgraph.flows.errors import (
     AuthenticationError,
     BlockTooLargeError,
@@ -31,8 +30,8 @@ _logger = logging.getLogger(__name__)
 class Import:
     """One flow on its way in.
 
-    Timestamps become those of our clock by the offset as it was measured when the flow began to
-    come in: one that changed on the way would put blocks out of order.
+    Timestamps become those of our clock by an offset that is the same each time the flow comes in:
+    one that changed would put blocks out of order, or let one come twice.
     """
 
     def __init__(self, key: FlowKey, record: ClaimRecord, carried: Carried) -> None:
@@ -49,9 +48,13 @@ class Import:
         client: FlowClient,
         pipes: Pipes,
         group: str,
-        offset: Callable[[], Offset | None],
+        offset: Callable[[], int],
     ) -> None:
-        """Bring it in, until the scope is cancelled or something fails."""
+        """Bring it in, until the scope is cancelled or something fails.
+
+        Args:
+            offset: nanoseconds to be added to the timestamps.
+        """
         with self.scope:
             try:
                 await self._bring(client, pipes, group, offset)
@@ -64,7 +67,7 @@ class Import:
         client: FlowClient,
         pipes: Pipes,
         group: str,
-        offset: Callable[[], Offset | None],
+        offset: Callable[[], int],
     ) -> None:
         record = self.record
         carriage = Carriage(self.carried.secret)
@@ -74,8 +77,7 @@ class Import:
             with await client.bring_in(
                 self.key, record.format, record.options, flow=record.flow, started=record.started
             ) as provider:
-                measured = offset()
-                shift = measured.nanoseconds if measured is not None else 0
+                shift = offset()
                 last, expected = -(2**63), -1
                 async for event in member:
                     try:

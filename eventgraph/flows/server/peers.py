@@ -39,6 +39,7 @@ from eventgraph.pipes.transport import Answerer, SocketLimits, Transport
 from eventgraph.pipes.transports import open_transport
 
 LINGER: Final = 0.5  # seconds that a flow comes in after nobody wants it, or another takes over
+MAX_OFFSETS: Final = 1024  # flows whose time is remembered
 
 _logger = logging.getLogger("eventgraph.flows.server")
 
@@ -71,6 +72,7 @@ class Peers:
         self._peers: dict[str, Peer] = {}
         self._imports: dict[str, Import] = {}
         self._unwanted: dict[str, float] = {}  # imports, since when
+        self._offsets: dict[str, int] = {}  # of flows that came in, of late
         self._alarm = Alarm()
         self._unreachable = unreachable(options.registry, url)
         if self._unreachable:
@@ -196,10 +198,19 @@ class Peers:
         self._nursery.start_soon(self._run_import, flow, brought, peer)
 
     async def _run_import(self, flow: str, brought: Import, peer: Peer) -> None:
-        await brought.run(self._client, self._pipes, self.id, lambda: peer.offset)
+        await brought.run(self._client, self._pipes, self.id, lambda: self._offset_of(flow, peer))
         if self._imports.get(flow) is brought:
             del self._imports[flow]
             self._unwanted.pop(flow, None)
+
+    def _offset_of(self, flow: str, peer: Peer) -> int:
+        """Nanoseconds from the clock of a flow to ours, as measured when it first came in."""
+        if flow not in self._offsets:
+            measured = peer.offset
+            self._offsets[flow] = measured.nanoseconds if measured is not None else 0
+            if len(self._offsets) > MAX_OFFSETS:
+                del self._offsets[next(iter(self._offsets))]
+        return self._offsets[flow]
 
     def _let_go(self, flow: str, brought: Import) -> None:
         """Nobody wants it: end it soon. What takes over from it may not have come yet."""
