@@ -9,13 +9,15 @@ From the top down, each layer needing only those below it::
     statistics  totals  slices         what can be seen of it, in one go or bit by bit
     hop_times  tracing                 where single events lose their time
     tap  object_text  node_trace       events seen as they pass; what becomes of each
+    wrapping                           who is told when an event is handled
     runner                             calls the hooks of one node, one at a time
+    crossing                           how events leave a graph, and come into the next
     node                               what people subclass
     delegate                           a node's only handle on the graph
     member                             how a node takes part, and how it leaves
     runtime  backlog  dispatch         what nodes share; who waits; whose turn it is
     parking  background                one task that sleeps until it is wanted
-    listening                          who is told of what comes into a channel
+    listening  following               who is told of what comes into a channel, or leaves
     topology  departure  link  state   plain data and pure decisions
     observer  counts  event  errors
 
@@ -25,6 +27,7 @@ From the top down, each layer needing only those below it::
 ``eventgraph.pipes`` joins nodes on different machines.
 ``eventgraph.flows`` joins processes, through shared memory, and machines over pipes.
 ``eventgraph.metrics`` shows a graph to Prometheus.
+``eventgraph.telemetry`` shows single events to OpenTelemetry.
 ``eventgraph.replay`` records what passes, and lets it happen again.
 ``eventgraph.plugins`` finds what other packages bring.
 ``eventgraph.views`` draws a snapshot; ``eventgraph.testing`` is for tests of one's own nodes.
