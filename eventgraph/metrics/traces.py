@@ -32,7 +32,7 @@ class TraceCollector(TrioCollector):
 
     def read(self) -> list[Metric]:
         counts = self._counts
-        begun: dict[tuple[str, ...], float] = {}
+        begun: dict[tuple[str, ...], float] = {("here",): 0, ("elsewhere",): 0}
         missed: dict[tuple[str, ...], float] = {}
         if counts is not None:
             begun = {("here",): counts.begun, ("elsewhere",): counts.continued}

@@ -28,10 +28,11 @@ READERS: Final = {
     "eventgraph/flows/authentication/certificates.py": "whether a certificate is still valid",
     "eventgraph/flows/client.py": "which of two providers began later; put right by who knows",
     "eventgraph/runtime.py": "when a node crashed, for people",
+    "eventgraph/telemetry/spans.py": "when a trace began, for people",
     "rtp/network.py": "what sender reports say, once for each session",
-    "rtp/pipe_watch.py": "when something came, for people",
+    "rtp/pipes/watch.py": "when something came, for people",
     "rtp/server/gate.py": "whether a token has expired",
-    "rtp/token_command.py": "when a token will expire",
+    "rtp/commands/token.py": "when a token will expire",
     "rtp/top/live.py": "for people",
     "rtp/webrtc/aiortc_private/passing.py": "what sender reports say",
 }

@@ -56,10 +56,11 @@ class SpAsker(Asker):
         pause = limits.reconnect_min
         while True:
             try:
-                if self._answers is None:
-                    self._answers = await dial(self._url, self._means, Protocol.REQ)
-                await self._answers.connection.write(frame)
-                return await _answer(self._answers, asked_by)
+                answers = self._answers  # close() may take it away meanwhile
+                if answers is None:
+                    answers = self._answers = await dial(self._url, self._means, Protocol.REQ)
+                await answers.connection.write(frame)
+                return await _answer(answers, asked_by)
             except GONE as error:
                 self._hang_up()
                 _logger.debug("%s: %s", self._url, error)
