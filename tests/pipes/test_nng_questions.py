@@ -15,6 +15,7 @@ import trio.testing
 import trustme
 
 from eventgraph.pipes.errors import TransportError
+from eventgraph.pipes.nng.connection import Connection
 from eventgraph.pipes.nng.sp import Protocol, greeting, stream_frame
 from eventgraph.pipes.nng.web import END, web_answer, web_frame, web_request
 from eventgraph.pipes.transport import Answerer, Transport
@@ -66,6 +67,23 @@ async def answer_well(stream: trio.SocketStream) -> None:
 
 
 # We ask
+
+
+async def test_asker_that_is_closed_while_its_question_leaves_ends_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write = Connection.write
+
+    async def write_and_close(connection: Connection, data: bytes) -> None:
+        await write(connection, data)
+        if b"question" in data:  # and no greeting
+            asker.close()
+
+    monkeypatch.setattr(Connection, "write", write_and_close)
+    async with other_side(answer_well) as port, open_transport("nng", QUICK) as transport:
+        asker = transport.asker(f"tcp://127.0.0.1:{port}")
+        with pytest.raises(TransportError, match="closed"):
+            await asker.ask(b"question", LIMIT)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
