@@ -27,9 +27,10 @@ it is in there. Must return soon, and not raise: it is called within ``deliver``
 class TappedChannel:
     """A channel, as far as it is used as one, and who listens."""
 
-    __slots__ = ("entries", "listeners", "popleft")
+    __slots__ = ("_came", "entries", "listeners", "popleft")
 
     def __init__(self, entries: deque[Any]) -> None:
+        self._came = len(entries)
         self.entries = entries
         self.popleft = entries.popleft  # nothing is added to taking an event out
         self.listeners: tuple[Listener, ...] = ()  # replaced, never changed
@@ -40,25 +41,36 @@ class TappedChannel:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
 
+    @property
+    def taken(self) -> int:
+        """Events that were taken out, or thrown away, since somebody listens."""
+        return self._came - len(self.entries)
+
     def append(self, entry: Entry) -> None:
         """Tell who listens, and put it into the channel."""
         ahead = len(self.entries)
         for listener in self.listeners:
             listener(entry, ahead)
         self.entries.append(entry)
+        self._came += 1
 
     def clear(self) -> None:
         """Throw away what waits."""
         self.entries.clear()
 
 
-def listen(receiver: Vertex, listener: Listener) -> None:
-    """Tell the listener of each event that comes to it from now on."""
+def listen(receiver: Vertex, listener: Listener) -> TappedChannel:
+    """Tell the listener of each event that comes to it from now on.
+
+    Returns:
+        what stands in front of the channel, as long as the listener is told.
+    """
     channel: object = receiver.entries
     if not isinstance(channel, TappedChannel):
         channel = TappedChannel(receiver.entries)
         _put(receiver, channel)
     channel.listeners += (listener,)
+    return channel
 
 
 def stop_listening(receiver: Vertex, listener: Listener) -> None:

@@ -37,7 +37,7 @@ Wrapper = Callable[[Handle], Handle]
 class Runner(Member):
     """What both kinds have: the node, its delegate, and what happens when a hook raises."""
 
-    __slots__ = ("_on_event", "_wrappers", "delegate", "hook", "node")
+    __slots__ = ("_handle", "_on_event", "_wrappers", "delegate", "hook", "node")
 
     def __init__(self, node: Node, runtime: Runtime) -> None:
         address = Address(node.scope, node.name)
@@ -46,7 +46,8 @@ class Runner(Member):
         self.delegate = NodeDelegate(self)
         self.hook = "on_event"  # the one that runs, or would run next
         self._wrappers: tuple[Wrapper, ...] = ()
-        self._on_event: Handle = node.on_event
+        self._handle: Handle = node.on_event
+        self._on_event = self._handle
         self.control.append(Notice("on_enter", (self.delegate,)))
 
     def crash(self, error: BaseException) -> None:
@@ -83,6 +84,7 @@ class Runner(Member):
                 "must be the same, and the hooks must stay async or stay plain"
             )
         self.node = node
+        self._handle = node.on_event
         self._rewrap()
         self.hook = "on_event"
         self.revive()
@@ -105,7 +107,7 @@ class Runner(Member):
         self._rewrap()
 
     def _rewrap(self) -> None:
-        handle: Handle = self.node.on_event
+        handle = self._handle
         for wrapper in self._wrappers:
             handle = wrapper(handle)
         self._on_event = handle
@@ -180,9 +182,10 @@ class PlainRunner(Runner):
 
     def turn(self) -> None:
         """Call hooks until nothing waits, or the turn is over."""
-        control, entries, on_event = self.control, self.entries, self._on_event
+        control, entries = self.control, self.entries
         if control:
             self._notify()
+        on_event = self._on_event
         count = len(entries)
         if count > TURN_EVENTS:  # not min(): its call costs as much as a delivery
             count = TURN_EVENTS

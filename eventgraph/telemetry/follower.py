@@ -18,6 +18,7 @@ it may deliver into listened to (`eventgraph.listening`), and only a node to whi
 is called through a wrapper. While nothing is followed, nothing is there.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,11 +39,16 @@ from eventgraph.member import Member
 from eventgraph.runner import Runner
 from eventgraph.telemetry.handling import Handling
 from eventgraph.telemetry.origin import Origin
-from eventgraph.telemetry.spans import Branch
+from eventgraph.telemetry.spans import Branch, Spans
 from eventgraph.telemetry.stop import Stop
 
 PATIENCE: Final = 10.0
 """Seconds after which an event that was not handled is given up."""
+STEPS: Final = 1000
+"""From node to node, of one event in a graph: in a circle, or out of a handler that never returns,
+there is no end of them."""
+
+logger = logging.getLogger("eventgraph")
 
 
 class EventFollower:
@@ -55,7 +61,8 @@ class EventFollower:
         begun: traces that began here.
         continued: events that were followed already when they came by a flow or a pipe.
         missed: what was not followed to its end, by reason: "full" (too many were under way),
-            "rate" (too many came), "lost" (not handled in time, or thrown away), "crashed".
+            "rate" (too many came), "long" (`STEPS`), "lost" (not handled in time, or thrown away),
+            "crashed"; and spans that the provider failed to make or to take, as "failed".
     """
 
     def __init__(
@@ -88,12 +95,13 @@ class EventFollower:
         self.missed: Counter[str] = Counter()
         self._graph = graph
         self._runtime = graph.runtime
-        self._tracer = get_tracer("eventgraph", tracer_provider=provider)
+        self._spans = Spans(get_tracer("eventgraph", tracer_provider=provider), self._failed)
         self._origins = tuple(origins)
         self._interval = interval
         self._limit = limit
         self._rate = rate
         self._random = random or Random()
+        self._running = trio.CancelScope()
         self._stops: dict[Vertex, Stop] = {}
         self._under_way = 0
         self._second = self._came = 0
@@ -111,19 +119,25 @@ class EventFollower:
         _traceback: TracebackType | None,
     ) -> None:
         self._runtime.follower = None
+        self._running.cancel()
         for stop in list(self._stops.values()):
             stop.close()
 
     async def run(self) -> None:
-        """Begin a trace once in an interval, until cancelled.
+        """Begin a trace once in an interval, until cancelled or closed.
 
         Without it only those are followed that come from elsewhere.
         """
-        while True:
-            origin = await self._draw()
-            if origin is not None:
-                await self._sample(origin)
-            self._give_up_late()
+        with trio.CancelScope() as self._running:
+            while self._open:
+                origin = await self._draw()
+                if origin is not None:
+                    await self._sample(origin)
+                self._give_up_late()
+
+    @property
+    def _open(self) -> bool:
+        return self._runtime.follower is self
 
     async def _draw(self) -> Member | None:
         """With whose event the next trace is to begin; takes an interval."""
@@ -144,7 +158,7 @@ class EventFollower:
 
     async def _sample(self, origin: Member) -> None:
         """Follow what it delivers next, to all that get it at once."""
-        first = Origin(self._tracer, origin, self._go_on, lambda: not self._handles(origin))
+        first = Origin(self._spans, origin, self._go_on, lambda: self._may_begin(origin))
         try:
             with trio.move_on_after(self._interval):
                 await first.begun.wait()
@@ -180,7 +194,7 @@ class EventFollower:
         if self._came > self._rate:
             self.missed["rate"] += 1
             return None
-        branch = Branch(self._tracer)
+        branch = Branch(self._spans)
         span = branch.go_on(member, trace)
         if span is None:
             return None
@@ -188,10 +202,10 @@ class EventFollower:
         branch.step_begins()
         return Handling(branch, member, span, self._go_on)
 
-    def _handles(self, member: Member) -> bool:
-        """Whether the node handles a followed event just now."""
+    def _may_begin(self, member: Member) -> bool:
+        """Not while the node handles a followed event: that goes on."""
         stop = self._stops.get(member)
-        return stop is not None and stop.handling is not None
+        return self._open and (stop is None or stop.handling is None)
 
     def _go_on(  # noqa: PLR0917  # as `GoOn`
         self,
@@ -203,6 +217,11 @@ class EventFollower:
         now: int,
     ) -> None:
         """A followed event is being delivered to one more node."""
+        if not self._open:
+            return
+        if branch.steps >= STEPS:
+            self.missed["long"] += 1
+            return
         if self._under_way >= self._limit:
             self._give_up_late()
         if self._under_way >= self._limit:
@@ -221,6 +240,11 @@ class EventFollower:
             self.missed[why] += 1
         if stop.idle and self._stops.pop(stop.runner, None) is not None:
             stop.close()
+
+    def _failed(self, error: Exception) -> None:
+        if not self.missed["failed"]:
+            logger.warning("the provider of spans failed: %r; counted from now on", error)
+        self.missed["failed"] += 1
 
     def _give_up_late(self) -> None:
         for stop in list(self._stops.values()):

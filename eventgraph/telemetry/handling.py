@@ -9,7 +9,7 @@ from eventgraph.event import Event, TraceContext
 from eventgraph.link import Vertex
 from eventgraph.member import Member
 from eventgraph.telemetry.outlets import Outlets
-from eventgraph.telemetry.spans import Branch, context_of, fail, traceparent
+from eventgraph.telemetry.spans import Branch, context_of, traceparent
 
 GoOn = Callable[[Vertex, Event, int, Branch, Context, int], object]
 """Is told of each delivery: as `outlets.Hear`, the branch, under which span, and when."""
@@ -18,9 +18,10 @@ GoOn = Callable[[Vertex, Event, int, Branch, Context, int], object]
 class Handling:
     """From when it begins until `end`, what the node delivers is heard."""
 
-    __slots__ = ("_branch", "_context", "_go_on", "_left", "_outlets", "_span")
+    __slots__ = ("_began", "_branch", "_context", "_go_on", "_left", "_outlets", "_span")
 
     def __init__(self, branch: Branch, member: Member, span: Span, go_on: GoOn) -> None:
+        self._began = branch.now()
         self._branch = branch
         self._span = span
         self._context = context_of(span)
@@ -31,6 +32,11 @@ class Handling:
     def _hear(self, receiver: Vertex, event: Event, ahead: int) -> None:
         self._left = self._branch.now()
         self._go_on(receiver, event, ahead, self._branch, self._context, self._left)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return (self._branch.now() - self._began) / 1e9
 
     def depart(self) -> TraceContext:
         """It leaves the graph, now."""
@@ -47,7 +53,5 @@ class Handling:
         ended = self._left
         if ended is None or why is not None:
             ended = self._branch.now()
-        if why is not None:
-            fail(self._span, why)
-        self._span.end(ended)
+        self._branch.end(self._span, ended, why)
         self._branch.step_ends(ended)

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 
 import trio
-from opentelemetry.trace import Tracer
 
 from eventgraph.event import Event
 from eventgraph.link import Vertex
 from eventgraph.member import Member
 from eventgraph.telemetry.handling import GoOn
 from eventgraph.telemetry.outlets import Outlets
-from eventgraph.telemetry.spans import Branch
+from eventgraph.telemetry.spans import Branch, Spans
 
 
 class Origin:
@@ -23,7 +22,7 @@ class Origin:
     """
 
     def __init__(
-        self, tracer: Tracer, member: Member, go_on: GoOn, may_begin: Callable[[], bool]
+        self, spans: Spans, member: Member, go_on: GoOn, may_begin: Callable[[], bool]
     ) -> None:
         """
         Args:
@@ -31,7 +30,7 @@ class Origin:
         """
         self.begun = trio.Event()
         self.followed = False
-        self._branch = Branch(tracer)
+        self._branch = Branch(spans)
         self._member = member
         self._go_on = go_on
         self._may_begin = may_begin

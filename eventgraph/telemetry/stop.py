@@ -8,9 +8,10 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
 from eventgraph.event import Event
+from eventgraph.listening import Entry, listen, stop_listening
 from eventgraph.runner import Handle, Runner
 from eventgraph.telemetry.handling import GoOn, Handling
-from eventgraph.telemetry.spans import Branch, fail
+from eventgraph.telemetry.spans import Branch
 from eventgraph.wrapping import around
 
 
@@ -18,7 +19,7 @@ class Step(NamedTuple):
     """A followed event in the channel of a node.
 
     Attributes:
-        place: in the order in which the node handles its events.
+        place: in the order in which events are taken out of the channel.
         ahead: events that stood before it.
         delivered: nanoseconds since the epoch.
     """
@@ -34,12 +35,24 @@ class Step(NamedTuple):
 class Stop:
     """Where a followed event is in the channel is known by how many stand before it.
 
+    How many are taken out meanwhile is seen at the channel: the wrapper does not see all that is
+    handled, for it comes into its own with a turn of the node, and not within one.
+
     Attributes:
         runner: the node.
         handling: the followed event that it handles just now.
     """
 
-    __slots__ = ("_ended", "_go_on", "_passed", "_steps", "_wrapper", "handling", "runner")
+    __slots__ = (
+        "_channel",
+        "_ended",
+        "_go_on",
+        "_listener",
+        "_steps",
+        "_wrapper",
+        "handling",
+        "runner",
+    )
 
     def __init__(
         self, runner: Runner, go_on: GoOn, ended: Callable[["Stop", str | None], object]
@@ -53,8 +66,8 @@ class Stop:
         self._go_on = go_on
         self._ended = ended
         self._steps: deque[Step] = deque()
-        self._passed = 0  # events that the node has begun to handle
-        self._wrapper = self._wrapped  # one object
+        self._listener, self._wrapper = self._on_entry, self._wrapped  # one object each
+        self._channel = listen(runner, self._listener)
         runner.wrap(self._wrapper)
 
     @property
@@ -65,37 +78,41 @@ class Stop:
     def expect(self, branch: Branch, parent: Context, event: Event, ahead: int, now: int) -> None:
         """An event is being delivered, behind so many others."""
         branch.step_begins()
-        self._steps.append(Step(branch, parent, event, self._passed + ahead, ahead, now))
+        self._steps.append(Step(branch, parent, event, self._channel.taken + ahead, ahead, now))
 
     def give_up(self, why: str, patience: float = 0.0) -> None:
-        """Follow those no further that have waited for so many seconds."""
+        """Follow those no further that have waited, or been in hand, for so many seconds."""
+        handling = self.handling
+        if handling is not None and handling.age >= patience:
+            self._finish(handling, why)
         while self._steps:
             step = self._steps[0]
             now = step.branch.now()
             if now - step.delivered < patience * 1e9:
                 break
             self._steps.popleft()
-            span = self._waiting(step)
-            fail(span, why)
-            span.end(now)
+            step.branch.end(self._waiting(step), now, why)
             step.branch.step_ends(now)
             self._ended(self, why)
 
     def close(self) -> None:
         """Follow nothing any more."""
-        if self.handling is not None:
-            self._finish(self.handling, "lost")
         self.give_up("lost")
         self.runner.unwrap(self._wrapper)
+        stop_listening(self.runner, self._listener)
+
+    def _on_entry(self, _entry: Entry, _ahead: int) -> None:
+        """The channel is to count; that is all."""
 
     def _wrapped(self, on_event: Handle) -> Handle:
         return around(on_event, self._begin, self._end)
 
     def _next(self, event: Event) -> Step | None:
         """The node begins with its next event: is it a followed one?"""
-        place = self._passed
-        self._passed += 1
-        if not self._steps or self._steps[0].place > place:
+        if not self._steps:
+            return None
+        place = self._channel.taken - 1
+        if self._steps[0].place > place:
             return None
         if self._steps[0].place < place or self._steps[0].event is not event:
             self.give_up("lost")  # the channel was emptied meanwhile
@@ -107,15 +124,16 @@ class Stop:
         if step is None:
             return None
         branch, now = step.branch, step.branch.now()
-        self._waiting(step).end(now)
+        branch.end(self._waiting(step), now)
         span = branch.handling(self.runner, step.parent, now)
         self.handling = Handling(branch, self.runner, span, self._go_on)
         return self.handling
 
     def _end(self, handling: Handling, crashed: bool) -> None:
         if crashed:
-            self.give_up("crashed")  # what waits is thrown away
-        self._finish(handling, "crashed" if crashed else None)
+            self.give_up("crashed")  # with what waits: that is thrown away
+        else:
+            self._finish(handling)
 
     def _waiting(self, step: Step) -> Span:
         return step.branch.waiting(self.runner, step.parent, step.delivered, step.ahead)
