@@ -47,7 +47,7 @@ class Runner(Member):
         self.hook = "on_event"  # the one that runs, or would run next
         self._wrappers: tuple[Wrapper, ...] = ()
         self._handle: Handle = node.on_event
-        self._on_event = self._handle
+        self._on_event: Handle = self._handle
         self.control.append(Notice("on_enter", (self.delegate,)))
 
     def crash(self, error: BaseException) -> None:
