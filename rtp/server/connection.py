@@ -8,6 +8,7 @@ has `HEAD_LIMIT` for the head of a request (the gate has a limit for its body), 
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -21,7 +22,7 @@ from hypercorn.protocol.events import Response
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
+from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ConnectionState, Scope
 from hypercorn.utils import parse_socket_addr
 
 logger = logging.getLogger("rtp.http")
@@ -71,6 +72,38 @@ class _Http1(H11Protocol):
         await super()._create_stream(plain)
 
 
+class _Tasks(TaskGroup):
+    """Tells applications that the client is gone without waiting for them to ask.
+
+    Hypercorn puts that behind the parts of the body, for which there is little room: an application
+    that answers and does not take them would be stuck in its last word, and the connection with it.
+    """
+
+    async def spawn_app(
+        self, app: AppWrapper, config: HypercornConfig, scope: Scope, send: Any
+    ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
+        async def listening(scope: Scope, receive: Any, *others: Any) -> None:
+            async def receive_or_gone() -> Any:
+                try:
+                    return await receive()
+                except trio.EndOfChannel:
+                    return {"type": "http.disconnect"}
+
+            await app(scope, receive_or_gone, *others)
+
+        put: Any = await super().spawn_app(listening, config, scope, send)
+        channel: trio.MemorySendChannel[ASGIReceiveEvent] = put.__self__
+
+        async def put_or_close(message: ASGIReceiveEvent) -> None:
+            if message["type"] == "http.disconnect":
+                channel.close()
+                return
+            with suppress(trio.ClosedResourceError):  # while it waited for room
+                await channel.send(message)
+
+        return put_or_close
+
+
 class Connection:
     """Serves one client until it leaves, is too slow, or `end_soon` or `cancel` is called.
 
@@ -105,14 +138,14 @@ class Connection:
         self._all = trio.CancelScope(shield=True)
         self._sending = trio.Lock()
         self._idle = False  # nothing has come since the last answer
-        self._early = False  # the last answer came before the request was whole
+        self._early = False  # the last answer came before the request was whole, or it was none
 
     @property
     def waiting(self) -> bool:
         """Whether it waits for the client: for its handshake, or for a whole request."""
         if self._protocol is None:
             return True
-        return self._protocol.connection.their_state in {h11.IDLE, h11.SEND_BODY}
+        return self._protocol.connection.their_state in {h11.IDLE, h11.SEND_BODY, h11.ERROR}
 
     def evict(self) -> None:
         """Somebody else is to have its place."""
@@ -153,7 +186,7 @@ class Connection:
     async def _serve(self) -> None:
         secure = isinstance(self._stream, trio.SSLStream)
         socket = _socket_of(self._stream)
-        async with TaskGroup() as group:
+        async with _Tasks() as group:
             self._protocol = protocol = _Http1(
                 self._application,
                 self._config,
@@ -212,7 +245,9 @@ class Connection:
             case Updated():
                 self._reading.deadline = self._deadline(event.idle)
             case Closed():
-                self._early = self._protocol is not None and self._protocol.is_early
+                assert self._protocol is not None
+                theirs = self._protocol.connection.their_state
+                self._early = theirs in {h11.SEND_BODY, h11.ERROR}
                 self._reading.cancel()
 
     def _deadline(self, idle: bool) -> float:

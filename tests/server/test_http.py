@@ -445,3 +445,62 @@ async def test_answer_under_way_is_finished_at_the_exit() -> None:
         await wait_all_tasks_blocked(0.01)  # the buffers are full
         nursery.start_soon(read, stream)
     assert received > HUGE
+
+
+async def deaf(_scope: object, _receive: Receive, send: Send) -> None:
+    """An ASGI application that answers at length, and does not ask for the request's body."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(20):
+        await trio.sleep(0.02)
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def test_connection_ends_though_nobody_took_what_the_client_sent() -> None:
+    served = Connections(deaf)
+    listener = listen(ANY_PORT)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(served.serve, listener)
+        async with await connect(f"http://127.0.0.1:{listener.getsockname()[1]}") as stream:
+            await stream.send_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n")
+            for _ in range(30):  # more than wait for an application
+                await stream.send_all(b"x")
+                await trio.sleep(0.005)
+            with trio.fail_after(EXIT_LIMIT):
+                answer = b"".join([data async for data in stream])
+        assert answer.endswith(b"\r\n0\r\n\r\n")
+        with trio.fail_after(EXIT_LIMIT):
+            while served.statistics().open:  # noqa: ASYNC110  # nothing to wait on
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+
+
+async def test_application_that_asks_again_is_told_again_that_the_client_is_gone() -> None:
+    told: list[object] = []
+
+    async def patient(_scope: object, receive: Receive, _send: Send) -> None:
+        while len(told) < 3:
+            told.append((await receive())["type"])
+
+    served = Connections(patient)
+    listener = listen(ANY_PORT)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(served.serve, listener)
+        async with await connect(f"http://127.0.0.1:{listener.getsockname()[1]}") as stream:
+            await stream.send_all(REQUEST)
+            await trio.sleep(0.1)
+        with trio.fail_after(EXIT_LIMIT):
+            while len(told) < 3:  # noqa: ASYNC110  # nothing to wait on
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert told == ["http.request", "http.disconnect", "http.disconnect"]
+
+
+@pytest.mark.parametrize("head", [b"\0\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + bytes(100_000)])
+async def test_refusal_of_what_is_no_request_is_not_lost_in_a_reset(head: bytes) -> None:
+    async with Graph() as graph, serving(graph) as url, await connect(url) as stream:
+        await stream.send_all(head)
+        assert (await stream.receive_some(1000)).startswith(b"HTTP/1.1 4")
+        for _ in range(10):  # is read, and not answered by a reset
+            await stream.send_all(bytes(1000))
+            await trio.sleep(0.01)
