@@ -6,10 +6,13 @@ from eventgraph.member import Member
 
 
 def departing(member: Member, event: Event) -> Event:
-    """The event as it is to travel; to be asked for while the node handles it."""
+    """The event as it is to travel; to be asked for while the node handles it.
+
+    One with fields of its own, which are the node's to know, travels as it is.
+    """
     follower = member.runtime.follower
     trace = None if follower is None else follower.departing(member)
-    if trace is None:
+    if trace is None or type(event).__struct_fields__ != Event.__struct_fields__:
         return event
     return FollowedEvent(event.cmd, event.obj, event.reply_to, trace=trace)
 

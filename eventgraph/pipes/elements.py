@@ -13,6 +13,9 @@ import msgspec
 
 _EVENT: Final = 7
 """Elements of an event with an ``obj`` that is one value: the map, three names, what they name."""
+_FOLLOWED: Final = 4
+"""More of one that is followed: the array around it, and that of the trace with its two values."""
+_PAIR: Final = 0x92  # an array of two
 _SIZES: Final = (
     *[1] * 160,  # 0x00: small ints, small maps and arrays
     *range(1, 33),  # 0xA0: short text
@@ -64,7 +67,9 @@ def count_allowed(events: Sequence[msgspec.Raw], max_elements: int) -> int:
     """
     left = max_elements
     for place, event in enumerate(events):
-        left -= max(0, count_elements(memoryview(event), left + _EVENT) - _EVENT)
+        data = memoryview(event)
+        own = _EVENT + _FOLLOWED if data[0] == _PAIR else _EVENT
+        left -= max(0, count_elements(data, left + own) - own)
         if left < 0:
             return place
     return len(events)

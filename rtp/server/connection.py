@@ -82,14 +82,16 @@ class _Tasks(TaskGroup):
     async def spawn_app(
         self, app: AppWrapper, config: HypercornConfig, scope: Scope, send: Any
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
-        async def listening(scope: Scope, receive: Any, *others: Any) -> None:
+        async def listening(
+            scope: Scope, receive: Any, send: Any, sync_spawn: Any, call_soon: Any
+        ) -> None:
             async def receive_or_gone() -> Any:
                 try:
                     return await receive()
                 except trio.EndOfChannel:
                     return {"type": "http.disconnect"}
 
-            await app(scope, receive_or_gone, *others)
+            await app(scope, receive_or_gone, send, sync_spawn, call_soon)
 
         put: Any = await super().spawn_app(listening, config, scope, send)
         channel: trio.MemorySendChannel[ASGIReceiveEvent] = put.__self__
