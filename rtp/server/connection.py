@@ -116,7 +116,7 @@ class Connection:
         turns: of all connections; so many of them are served each time round the event loop, for
             in between comes what matters more: media.
     Attributes:
-        opened_at: seconds, on trio's clock.
+        waits_since: when it began to wait for the client, seconds on trio's clock; see `waiting`.
         fault: why the client was cut off: "handshake", "slow", "evicted"; empty: it was not.
     """
 
@@ -128,7 +128,7 @@ class Connection:
         context: WorkerContext,
         turns: trio.Semaphore,
     ) -> None:
-        self.opened_at = trio.current_time()
+        self.waits_since = trio.current_time()
         self.fault = ""
         self._stream = stream
         self._application = application
@@ -259,7 +259,8 @@ class Connection:
             return float("inf")
         begun = bool(self._protocol.connection.trailing_data[0])
         self._idle = not begun
-        return trio.current_time() + (HEAD_LIMIT if begun else IDLE_LIMIT)
+        self.waits_since = trio.current_time()
+        return self.waits_since + (HEAD_LIMIT if begun else IDLE_LIMIT)
 
     async def _close(self) -> None:
         with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_LIMIT):

@@ -74,7 +74,7 @@ class Connections:
         self._tls = tls
         self._context = WorkerContext(None)
         self._turns = trio.Semaphore(TURNS)
-        self._open: dict[Connection, None] = {}  # the oldest first
+        self._open: dict[Connection, None] = {}
         self._accepted = 0
         self._cut: Counter[str] = Counter()
         self._all_closed = trio.Event()
@@ -127,9 +127,10 @@ class Connections:
         if trio.current_time() >= self._warn_again:
             logger.warning("all %d connections are taken; those that wait are cut", MAX_CONNECTIONS)
             self._warn_again = trio.current_time() + WARNING_PAUSE
-        waiting = next((one for one in self._open if one.waiting), None)
-        if waiting is None:
+        patient = [one for one in self._open if one.waiting]
+        if not patient:
             return False
+        waiting = min(patient, key=lambda one: one.waits_since)
         del self._open[waiting]
         waiting.evict()
         return True

@@ -260,6 +260,38 @@ async def test_newcomer_gets_the_place_of_who_has_kept_us_waiting_longest(
         assert caplog.text.count("connections are taken") == 1
 
 
+async def test_who_was_answered_lately_has_not_kept_us_waiting_longest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such as a proxy, which keeps its connections, beside somebody who only holds a place."""
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+    asking = REQUEST.replace(b"x", b"localhost")
+    async with (
+        Graph() as graph,
+        serving(graph) as url,
+        await connect(url) as proxy,
+        await connect(url) as silent,
+    ):
+        await wait_all_tasks_blocked(0.01)
+        with trio.fail_after(EXIT_LIMIT):
+            await proxy.send_all(asking)
+            await read_ok(proxy)
+            await wait_all_tasks_blocked(0.01)
+            async with await connect(url):
+                assert await silent.receive_some() == b""
+                await proxy.send_all(asking)
+                await read_ok(proxy)
+
+
+async def read_ok(stream: trio.SocketStream) -> None:
+    """An answer to `REQUEST`, to its end."""
+    answer = b""
+    while not answer.endswith(b"ok\n"):
+        received = await stream.receive_some()
+        assert received
+        answer += received
+
+
 async def test_whose_request_is_being_answered_keeps_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -296,12 +328,8 @@ async def test_idle_connection_outlives_the_limit_of_a_head(
     async with Graph() as graph, serving(graph) as url, await connect(url) as stream:
         for _ in range(3):
             await stream.send_all(ASKING)
-            answer = b""
             with trio.fail_after(EXIT_LIMIT):
-                while not answer.endswith(b"ok\n"):
-                    received = await stream.receive_some()
-                    assert received
-                    answer += received
+                await read_ok(stream)
             await trio.sleep(0.3)
 
 
