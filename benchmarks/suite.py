@@ -67,7 +67,7 @@ class Scale(NamedTuple):
     events_a_load: int  # of one round at one load over one hop
 
 
-FULL = Scale(events=200_000, rounds=9, dear_rounds=3, events_a_load=100_000)
+FULL = Scale(events=200_000, rounds=7, dear_rounds=3, events_a_load=100_000)
 QUICK = Scale(events=5_000, rounds=2, dear_rounds=1, events_a_load=5_000)
 
 
