@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Tests that run at a time: most of them wait, but some need a whole processor.
-WORKERS ?= 2
+WORKERS ?= 3
 ABUSE_SCALE ?= 50
 SOAK_MINUTES ?= 10
 # Of make fuzz, for all edges together.
