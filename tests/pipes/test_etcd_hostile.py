@@ -212,7 +212,7 @@ async def test_watch_that_goes_wrong_is_tried_again_with_growing_pauses(name: st
 
     async with (
         hostile_etcd(answer) as server,
-        open_etcd(server.url, timeout=TIMEOUT) as registry,
+        open_etcd(server.url, timeout=10) as registry,
         watching(registry, "/a/") as (view, changes),
     ):
         since = trio.current_time()
