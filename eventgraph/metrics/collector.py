@@ -1,6 +1,7 @@
 """Collector: what Prometheus asks, in whatever thread, is read in the thread of trio."""
 
 import threading
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -17,20 +18,19 @@ Labels = TypeVar("Labels", bound=tuple[str, ...])
 class TrioCollector(Collector):
     """A collector that is made and read in trio's thread, and may be asked in any.
 
-    A subclass has `read`, or `read_steps` if it looks at much: asked in another thread, that is
-    done in slices. When trio has ended there is nothing to be told.
+    When trio has ended there is nothing to be told.
     """
 
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._asked = threading.Lock()  # one thread at a time: in slices they would mix
 
+    @abstractmethod
     def read(self) -> list[Metric]:
         """All there is, now; called in the thread of trio."""
-        raise NotImplementedError
 
     def read_steps(self) -> Steps[list[Metric]]:
-        """All there is, bit by bit; likewise."""
+        """The same, bit by bit; done in slices if it is asked for in another thread."""
         yield from ()
         return self.read()
 
@@ -40,12 +40,22 @@ class TrioCollector(Collector):
         except RuntimeError:
             here = None
         if here is self._token:
-            return at_once(self.read_steps())
+            return self.read()
         try:
             with self._asked:
                 return trio.from_thread.run(in_slices, self.read_steps(), trio_token=self._token)
         except (trio.RunFinishedError, trio.Cancelled):
             return []
+
+
+class SlicedCollector(TrioCollector):
+    """One that looks at so much that others are to have their turns meanwhile."""
+
+    def read(self) -> list[Metric]:
+        return at_once(self.read_steps())
+
+    @abstractmethod
+    def read_steps(self) -> Steps[list[Metric]]: ...
 
 
 def gauge(name: str, text: str, value: float) -> Metric:

@@ -11,7 +11,7 @@ from eventgraph.counts import RemoteLink
 from eventgraph.event import Address
 from eventgraph.graph import Graph
 from eventgraph.link import DropReason
-from eventgraph.metrics.collector import TrioCollector, counter, counters, gauge, gauges
+from eventgraph.metrics.collector import SlicedCollector, counter, counters, gauge, gauges
 from eventgraph.metrics.distribution import Distribution
 from eventgraph.metrics.ratchet import Ratchet
 from eventgraph.slices import Steps
@@ -33,7 +33,7 @@ Way = tuple[Address, Address, bool, int]
 """A remote link: its near end, its far end, whether it leads in, and which of several."""
 
 
-class GraphCollector(TrioCollector):
+class GraphCollector(SlicedCollector):
     """Shows one graph; register it where Prometheus is answered::
 
         REGISTRY.register(GraphCollector(graph))

@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import Metric
 
-from eventgraph.metrics.collector import TrioCollector, counter, counters, gauges
+from eventgraph.metrics.collector import SlicedCollector, counter, counters, gauges
 from eventgraph.metrics.distribution import Distribution
 from eventgraph.metrics.ratchet import Ratchet
 from eventgraph.slices import Steps
@@ -25,7 +25,7 @@ Count = tuple[str, str]
 LOST: Final[Count] = ("packets_lost", "")
 
 
-class NetworkCollector(TrioCollector):
+class NetworkCollector(SlicedCollector):
     """Adds up what each endpoint counts; one that is closed stays in the totals."""
 
     def __init__(self, network: RtpNetwork) -> None:

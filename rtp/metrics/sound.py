@@ -7,7 +7,7 @@ from typing import Final
 from prometheus_client import Metric
 
 from eventgraph import Address, Graph, Node, Observer
-from eventgraph.metrics.collector import TrioCollector, counter, counters, gauge
+from eventgraph.metrics.collector import SlicedCollector, counter, counters, gauge
 from eventgraph.metrics.distribution import Distribution
 from eventgraph.metrics.ratchet import Ratchet
 from eventgraph.slices import Steps
@@ -25,7 +25,7 @@ Count = tuple[str, str]
 """What is counted, and why or ""."""
 
 
-class SoundCollector(TrioCollector, Observer):
+class SoundCollector(SlicedCollector, Observer):
     """Follows the nodes that have jitter buffers; those that have left stay in the totals."""
 
     def __init__(self, graph: Graph) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from prometheus_client import Metric
 from prometheus_client.core import HistogramMetricFamily
 
-from eventgraph.metrics.collector import TrioCollector, counters, gauges
+from eventgraph.metrics.collector import SlicedCollector, counters, gauges
 from eventgraph.metrics.distribution import Distribution
 from eventgraph.metrics.ratchet import Ratchet
 from eventgraph.slices import Steps
@@ -26,7 +26,7 @@ PACKETS: Final = "packets"
 LOST: Final = "lost"
 
 
-class WebRtcCollector(TrioCollector):
+class WebRtcCollector(SlicedCollector):
     """Adds up what the tracks pass between peers and the graph, and what RTCP tells of the network.
 
     Sessions that ended stay in it.
